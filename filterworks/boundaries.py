@@ -1,0 +1,209 @@
+"""What lies outside the data: six names, the other libraries' names for them, and padding.
+
+==============  ==========================  ======================================================
+name            left \\| data \\| right     called elsewhere
+==============  ==========================  ======================================================
+``constant``    k k k\\|a b c d\\|k k k     ndimage, numpy: constant; scipy.signal: fill; torch: zeros
+``nearest``     a a a\\|a b c d\\|d d d     numpy: edge; OpenCV, torch: replicate; libvips: copy
+``symmetric``   c b a\\|a b c d\\|d c b     ndimage, dask: reflect; OpenCV: REFLECT; libvips: mirror
+``mirror``      d c b\\|a b c d\\|c b a     numpy, torch: reflect; OpenCV: REFLECT_101
+``wrap``        b c d\\|a b c d\\|a b c     torch: circular; dask: periodic; libvips: repeat
+``omit``        nothing: weights are renormalised over the samples inside
+==============  ==========================  ======================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filterworks.arguments import Array
+from filterworks.errors import ArgumentError, ArgumentTypeError, must, unknown
+
+BOUNDARIES = ("constant", "nearest", "symmetric", "mirror", "wrap", "omit")
+
+ALIASES = {
+    "zeros": "constant",
+    "fill": "constant",
+    "edge": "nearest",
+    "replicate": "nearest",
+    "symm": "symmetric",
+    "reflect_101": "mirror",
+    "circular": "wrap",
+    "periodic": "wrap",
+}
+
+_NDIMAGE = {
+    "reflect": "symmetric",
+    "grid-mirror": "symmetric",
+    "constant": "constant",
+    "grid-constant": "constant",
+    "nearest": "nearest",
+    "mirror": "mirror",
+    "wrap": "wrap",
+    "grid-wrap": "wrap",
+}
+_OPENCV = {
+    "constant": "constant",
+    "replicate": "nearest",
+    "reflect": "symmetric",
+    "reflect_101": "mirror",
+    "reflect101": "mirror",
+    "default": "mirror",
+    "wrap": "wrap",
+}
+LIBRARIES = {
+    "ndimage": _NDIMAGE,
+    "dask_image": _NDIMAGE,
+    "numpy": {
+        "constant": "constant",
+        "edge": "nearest",
+        "symmetric": "symmetric",
+        "reflect": "mirror",
+        "wrap": "wrap",
+    },
+    "signal": {"fill": "constant", "symm": "symmetric", "wrap": "wrap"},
+    "cv2": _OPENCV,
+    "opencv": _OPENCV,
+    "torch": {
+        "zeros": "constant",
+        "constant": "constant",
+        "replicate": "nearest",
+        "reflect": "mirror",
+        "circular": "wrap",
+    },
+    "dask": {"reflect": "symmetric", "nearest": "nearest", "periodic": "wrap"},
+    "vips": {
+        "background": "constant",
+        "black": "constant",
+        "copy": "nearest",
+        "mirror": "symmetric",
+        "repeat": "wrap",
+    },
+}
+
+_REFLECT = (
+    "boundary 'reflect' means two different things: "
+    "c b a|a b c d|d c b is 'symmetric' (ndimage:reflect, cv2:reflect), "
+    "d c b|a b c d|c b a is 'mirror' (numpy:reflect, torch:reflect); say which"
+)
+
+
+def as_boundary(boundary: object) -> str:
+    """Return our name for `boundary`: one of `BOUNDARIES`, an alias, or ``library:name``.
+
+    Examples
+    --------
+    >>> as_boundary("edge"), as_boundary("ndimage:reflect"), as_boundary("torch:reflect")
+    ('nearest', 'symmetric', 'mirror')
+    """
+    if not isinstance(boundary, str):
+        raise ArgumentTypeError(must("boundary", f"one of {', '.join(BOUNDARIES)}", boundary))
+    if boundary == "reflect":
+        raise ArgumentError(_REFLECT)
+    if ":" not in boundary:
+        if boundary in BOUNDARIES:
+            return boundary
+        if boundary in ALIASES:
+            return ALIASES[boundary]
+        raise ArgumentError(unknown("boundary", boundary, [*BOUNDARIES, *ALIASES]))
+    library, name = boundary.split(":", 1)
+    if library not in LIBRARIES:
+        raise ArgumentError(unknown("library in boundary", library, LIBRARIES))
+    names = LIBRARIES[library]
+    key = name.lower().removeprefix("border_")
+    if key not in names:
+        raise ArgumentError(unknown(f"{library} boundary", name, names))
+    return names[key]
+
+
+def source_index(size: int, before: int, after: int, boundary: str) -> NDArray[np.intp]:
+    """Return, for positions ``-before … size + after - 1``, the index of the sample that stands there.
+
+    A reach beyond the data keeps cycling, as in numpy, ndimage and OpenCV.
+
+    Examples
+    --------
+    >>> source_index(3, 4, 2, "mirror")
+    array([0, 1, 2, 1, 0, 1, 2, 1, 0])
+    """
+    position = np.arange(-before, size + after)
+    if boundary == "nearest":
+        return np.clip(position, 0, size - 1)
+    if boundary == "wrap":
+        return position % size
+    if boundary == "symmetric":
+        position = position % (2 * size)
+        return np.minimum(position, 2 * size - 1 - position)
+    if boundary == "mirror":
+        period = max(2 * size - 2, 1)
+        position = position % period
+        return np.minimum(position, period - position) if size > 1 else np.zeros_like(position)
+    raise ArgumentError(f"boundary {boundary!r} has no source samples")
+
+
+def pad(
+    x: Array,
+    axes: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    boundary: str,
+    fill_value: Any = 0.0,
+) -> Array:
+    """Return `x` extended along `axes` by (before, after) samples; negative counts crop.
+
+    Parameters
+    ----------
+    x
+        Array with no empty axis among `axes`.
+    axes, padding
+        The axes, and one (before, after) pair for each.
+    boundary
+        One of `BOUNDARIES`; ``omit`` pads like ``constant``.
+    fill_value
+        What ``constant`` puts outside, in the dtype of `x`.
+
+    Examples
+    --------
+    >>> pad(np.array([1, 2, 3]), [0], [(2, 1)], "symmetric")
+    array([2, 1, 1, 2, 3, 3])
+    """
+    grow = [(max(low, 0), max(high, 0)) for low, high in padding]
+    constant = boundary in ("constant", "omit")
+    if any(low or high for low, high in grow):
+        x = _grow(x, axes, grow, boundary, fill_value if constant else None)
+    crop = [slice(None)] * x.ndim
+    for axis, (low, high) in zip(axes, padding, strict=True):
+        stop = max(x.shape[axis] + min(high, 0), 0)
+        crop[axis] = slice(min(max(-low, 0), stop), stop)
+    return x[tuple(crop)]
+
+
+def _grow(
+    x: Array, axes: Sequence[int], padding: Sequence[tuple[int, int]], boundary: str, fill_value: Any
+) -> Array:
+    shape, inner = list(x.shape), [slice(None)] * x.ndim
+    for axis, (low, high) in zip(axes, padding, strict=True):
+        shape[axis] += low + high
+        inner[axis] = slice(low, low + x.shape[axis])
+    out = np.empty(shape, x.dtype)
+    out[tuple(inner)] = x
+    done = list(inner)
+    for axis, (low, high) in zip(axes, padding, strict=True):
+        size = x.shape[axis]
+        for count, start in ((low, 0), (high, low + size)):
+            if not count:
+                continue
+            edge = list(done)
+            edge[axis] = slice(start, start + count)
+            if fill_value is not None:
+                out[tuple(edge)] = fill_value
+                continue
+            index = source_index(size, low, high, boundary)[start : start + count]
+            source = list(done)
+            source[axis] = slice(low, low + size)
+            out[tuple(edge)] = np.take(out[tuple(source)], index, axis=axis)
+        done[axis] = slice(None)
+    return out
