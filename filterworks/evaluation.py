@@ -1,0 +1,221 @@
+"""From a problem with any data to the real, finite correlations that the engines compute.
+
+Complex numbers become real parts, a fill value becomes padding, missing samples become zeros and a
+second correlation of their weights, NaN and infinities are set aside and put back by the definition.
+So every engine has the same meaning, and none needs to know of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from filterworks import planner
+from filterworks.arguments import Array
+from filterworks.engines import ENGINES
+from filterworks.errors import ArgumentError, MissingDataError
+from filterworks.problem import Problem, Weights, weights
+
+# Weights that cancel to less than this share of their size leave nothing to divide by.
+_VANISHES = 1e-12
+
+
+@dataclass(frozen=True)
+class Request:
+    """A problem, with what the engines do not see.
+
+    Attributes
+    ----------
+    problem
+        The problem with the real part of the weights.
+    imaginary
+        The imaginary part of the weights, or None.
+    fill_value
+        What lies outside under ``constant``.
+    nan_policy, method
+        As in :func:`filterworks.convolve`.
+    """
+
+    problem: Problem
+    imaginary: Weights | None
+    fill_value: complex
+    nan_policy: str
+    method: str
+
+
+def evaluate(request: Request, x: Array) -> Array:
+    """Return the result in the working precision, complex if the data or the weights are."""
+    if 0 in request.problem.output_shape:
+        kind = np.result_type(request.problem.work, np.complex64 if _is_complex(request, x) else request.problem.work)
+        return np.empty(request.problem.output_shape, kind)
+    inexact = x.dtype.kind in "fc"
+    if request.nan_policy == "raise" and inexact and np.isnan(x).any():
+        raise MissingDataError(
+            f"`x` holds {int(np.isnan(x).sum())} NaN and nan_policy='raise' forbids them; "
+            "'propagate' and 'omit' accept them"
+        )
+    request, x = _with_fill(request, x)
+    if request.nan_policy == "omit" or request.problem.boundary == "omit":
+        return _omitting(request, x)
+    return _linear(request, x)
+
+
+def _is_complex(request: Request, x: Array) -> bool:
+    return x.dtype.kind == "c" or request.imaginary is not None
+
+
+def _with_fill(request: Request, x: Array) -> tuple[Request, Array]:
+    """Put a fill value other than zero around the data, so that outside is zero for the engines."""
+    problem = request.problem
+    if problem.boundary != "constant" or request.fill_value == 0:
+        return request, x
+    if np.isnan(request.fill_value) and request.nan_policy == "omit":
+        return replace(request, problem=replace(problem, boundary="omit"), fill_value=0.0), x
+    kind = np.result_type(problem.work, np.complex64) if x.dtype.kind == "c" else problem.work
+    fill = request.fill_value if x.dtype.kind == "c" else request.fill_value.real
+    problem, x = _surround(problem, x.astype(kind, copy=False), fill)
+    return replace(request, problem=problem, fill_value=0.0), x
+
+
+def _surround(problem: Problem, x: Array, fill: complex) -> tuple[Problem, Array]:
+    """Put the padding around the data as samples of value `fill`; crops stay with the problem."""
+    grown = tuple((max(low, 0), max(high, 0)) for low, high in problem.padding)
+    kept = tuple((min(low, 0), min(high, 0)) for low, high in problem.padding)
+    out = np.full(replace(problem, padding=grown).padded_shape, fill, x.dtype)
+    inner = [slice(None)] * x.ndim
+    for axis, (low, _) in zip(problem.axes, grown, strict=True):
+        inner[axis] = slice(low, low + x.shape[axis])
+    out[tuple(inner)] = x
+    return replace(problem, shape=out.shape, dtype=out.dtype, padding=kept), out
+
+
+def _linear(request: Request, x: Array) -> Array:
+    """Return the plain sum of weighted samples, by real parts."""
+    problem = request.problem
+    if request.imaginary is None:
+        return _real_weights(problem, x, request.method)
+    real = _real_weights(problem, x, request.method)
+    imaginary = _real_weights(replace(problem, weights=request.imaginary), x, request.method)
+    out = np.empty(real.shape, np.result_type(problem.work, np.complex64))
+    if x.dtype.kind == "c":
+        out.real = real.real - imaginary.imag
+        out.imag = real.imag + imaginary.real
+    else:
+        out.real, out.imag = real, imaginary
+    return out
+
+
+def _real_weights(problem: Problem, x: Array, method: str) -> Array:
+    if x.dtype.kind != "c":
+        return _real(problem, x, method)
+    pairs = np.ascontiguousarray(x)
+    pairs = pairs.view(pairs.real.dtype).reshape(*x.shape, 2)
+    parts = _real(replace(problem, shape=pairs.shape, dtype=pairs.dtype), pairs, method)
+    return np.ascontiguousarray(parts).view(np.result_type(problem.work, np.complex64))[..., 0]
+
+
+def _real(problem: Problem, x: Array, method: str, *, local: bool = False) -> Array:
+    """Return the correlation of real data, NaN and infinities as the definition has them."""
+    finite = _all_finite(x) if _must_look(problem, x, method) else True
+    clean = x if finite else np.where(np.isfinite(x), x, x.dtype.type(0))
+    plan = planner.choose(problem, method, clean, local=local)
+    engine = ENGINES[plan.engine]
+    if finite or engine.keeps_nonfinite(problem):
+        return engine.run(problem, x)
+    result = engine.run(problem, clean)
+    _restore(problem, x, result)
+    return result
+
+
+def _must_look(problem: Problem, x: Array, method: str) -> bool:
+    """Only data that can hold NaN are scanned, and only if some engine in question would spread them."""
+    if x.dtype.kind not in "fc":
+        return False
+    names = ENGINES if method == "auto" else (method,)
+    return not all(ENGINES[name].keeps_nonfinite(problem) for name in names)
+
+
+def _all_finite(x: Array) -> bool:
+    return bool(np.isfinite(x).all())
+
+
+def _counts(problem: Problem, indicator: Array, window: Array) -> Array:
+    """Return Σ of small integers over each window, exact after rounding."""
+    counting = replace(
+        problem, dtype=np.dtype(np.float32), work=np.dtype(np.float32), weights=weights(window.astype(np.float64))
+    )
+    values = indicator.astype(np.float32)
+    plan = planner.choose(counting, "auto", values)
+    return np.rint(ENGINES[plan.engine].run(counting, values))
+
+
+def _restore(problem: Problem, x: Array, result: Array) -> None:
+    """Put NaN and infinities where the definition has them into a result computed without them."""
+    taps = problem.weights.array
+    everywhere = np.ones(taps.shape)
+    invalid = np.isnan(x)
+    infinite = np.isinf(x)
+    spoiled = _counts(problem, invalid, everywhere) > 0 if invalid.any() else np.zeros(result.shape, bool)
+    if infinite.any():
+        sign = np.where(infinite, np.sign(x), 0)
+        weighted = _counts(problem, infinite, np.abs(np.sign(taps)))
+        balance = _counts(problem, sign, np.sign(taps))
+        reached = _counts(problem, infinite, everywhere)
+        # An infinity under a weight of zero, or two of opposite sign, is NaN.
+        spoiled |= (reached > weighted) | (np.abs(balance) < weighted)
+        np.copyto(result, np.copysign(np.inf, balance), where=weighted > 0)
+    result[spoiled] = np.nan
+
+
+def _omitting(request: Request, x: Array) -> Array:
+    """Return result × Σk / Σk over the samples that are there; NaN where those weights vanish."""
+    problem = request.problem
+    _check_divisible(request)
+    missing = np.isnan(x) if request.nan_policy == "omit" and x.dtype.kind in "fc" else None
+    if missing is not None and missing.any():
+        x = np.where(missing, x.dtype.type(0), x)
+    else:
+        missing = None
+        if problem.boundary != "omit":
+            return _linear(request, x)
+    present = np.ones(x.shape) if missing is None else (~missing).astype(np.float64)
+    if x.dtype.kind == "c":
+        numerator = _real_weights(problem, x, request.method)
+    else:
+        numerator = _real(problem, x, request.method, local=request.method == "auto")
+    share = _present_share(problem, present)
+    return np.asarray((numerator * share).astype(numerator.dtype, copy=False))
+
+
+def _check_divisible(request: Request) -> None:
+    what = "nan_policy='omit'" if request.nan_policy == "omit" else "boundary='omit'"
+    kernel = request.problem.weights
+    if request.imaginary is not None:
+        raise ArgumentError(f"{what} needs real weights; the kernel is complex")
+    if abs(kernel.total) <= _VANISHES * kernel.absolute:
+        raise ArgumentError(
+            f"{what} renormalises by the sum of the weights, and this kernel's is zero; "
+            "use 'propagate' and a boundary that continues the data"
+        )
+
+
+def _present_share(problem: Problem, present: Array) -> Array:
+    """Return Σk / Σk over the samples present in each window, NaN where the latter vanishes."""
+    counting = replace(problem, dtype=np.dtype(np.float64), work=np.dtype(np.float64))
+    if problem.boundary == "constant":
+        counting, present = _surround(counting, present, 1.0)
+    kernel = problem.weights
+    partial = _local(counting, present)
+    scale = np.abs(partial)
+    if (kernel.array < 0).any():
+        scale = _local(replace(counting, weights=weights(np.abs(kernel.array))), present)
+    vanished = np.abs(partial) <= _VANISHES * scale
+    partial[vanished] = np.nan
+    return np.asarray(kernel.total / partial)
+
+
+def _local(problem: Problem, x: Array) -> Array:
+    plan: Any = planner.choose(problem, "auto", x, local=True)
+    return ENGINES[plan.engine].run(problem, x)

@@ -1,0 +1,158 @@
+"""Problem → Plan: which engine, and why.
+
+Each engine estimates its own time (:mod:`filterworks.engines`); the cheapest one that can do the
+problem *within the contract's accuracy on these data* is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from filterworks.arguments import Array
+from filterworks.engines import ENGINES
+from filterworks.errors import ArgumentError, ArgumentTypeError, EngineError, must, unknown
+from filterworks.problem import Problem
+
+# Data whose largest |x| exceeds the median of the others by this factor need a local engine.
+_SPIKE = 1e4
+# A transform of 8-bit data cannot meet such a ratio; of float data it must not overflow either.
+_HUGE = 1e30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which engine computes a problem, and why.
+
+    Attributes
+    ----------
+    engine
+        A name from :func:`engines`.
+    reason
+        One sentence for people.
+    estimates
+        Estimated seconds of each engine that can do the problem.
+    """
+
+    engine: str
+    reason: str
+    estimates: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"engine: {self.engine} ({self.reason})"]
+        lines += [
+            f"  {name:<10} {seconds * 1e3:10.3f} ms estimated"
+            for name, seconds in sorted(self.estimates.items(), key=lambda item: item[1])
+        ]
+        return "\n".join(lines)
+
+
+@dataclass
+class Trace:
+    """What was planned while :func:`tracing`: each problem with its plan."""
+
+    steps: list[tuple[Problem, Plan]] = field(default_factory=list)
+
+
+_TRACE: ContextVar[Trace | None] = ContextVar("filterworks_trace", default=None)
+
+
+@contextmanager
+def tracing() -> Iterator[Trace]:
+    """Collect the plans of everything that is computed inside the ``with`` block."""
+    trace = Trace()
+    token = _TRACE.set(trace)
+    try:
+        yield trace
+    finally:
+        _TRACE.reset(token)
+
+
+def engines() -> tuple[str, ...]:
+    """Return the names that `method` accepts besides ``auto``.
+
+    Examples
+    --------
+    >>> "fft" in engines()
+    True
+    """
+    return tuple(ENGINES)
+
+
+def as_method(method: object) -> str:
+    """Return `method` if it is ``auto`` or the name of an engine."""
+    accepted = ("auto", *ENGINES)
+    if not isinstance(method, str):
+        raise ArgumentTypeError(must("method", f"one of {', '.join(accepted)}", method))
+    if method not in accepted:
+        raise ArgumentError(unknown("method", method, accepted))
+    return method
+
+
+def is_spiky(x: Array) -> bool:
+    """Return whether max|x| exceeds 10⁴ times the median of the non-zero |x| (or nears overflow).
+
+    Examples
+    --------
+    >>> is_spiky(np.array([1.0, 2.0, 3.0, 1e6])), is_spiky(np.array([0.0, 1e6, 2e6]))
+    (True, False)
+    """
+    if x.dtype.kind == "b" or x.dtype.itemsize == 1 or x.size == 0:
+        return False
+    peak = max(-float(x.min()), float(x.max()))
+    limit = peak / _SPIKE
+    small = (x < limit) & (x > -limit)
+    count = int(np.count_nonzero(small))
+    if peak > _HUGE or count == 0:
+        return peak > _HUGE
+    zeros = x.size - int(np.count_nonzero(x))
+    return 2 * (count - zeros) > x.size - zeros
+
+
+def choose(problem: Problem, method: str, x: Array | None = None, *, local: bool = False) -> Plan:
+    """Return the plan for a problem.
+
+    Parameters
+    ----------
+    problem
+        What to compute.
+    method
+        ``auto`` or an engine's name.
+    x
+        The data; looked at only where the choice depends on them.
+    local
+        Only engines whose error stays in each sample's own window will do.
+
+    Raises
+    ------
+    EngineError
+        If `method` names an engine that cannot do this problem.
+    """
+    plan = _choose(problem, method, x, local)
+    trace = _TRACE.get()
+    if trace is not None:
+        trace.steps.append((problem, plan))
+    return plan
+
+
+def _choose(problem: Problem, method: str, x: Array | None, local: bool) -> Plan:
+    if method != "auto":
+        refusal = ENGINES[method].refusal(problem)
+        if refusal:
+            raise EngineError(f"method {method!r} cannot do this: {refusal}; method='auto' finds one that can")
+        return Plan(method, "asked for", {method: ENGINES[method].seconds(problem)})
+    estimates = {
+        name: engine.seconds(problem) for name, engine in ENGINES.items() if engine.refusal(problem) is None
+    }
+    best = min(estimates, key=estimates.__getitem__)
+    reason = "the least estimated time"
+    if not ENGINES[best].IS_LOCAL and (local or (x is not None and is_spiky(x))):
+        kept = [name for name in estimates if ENGINES[name].IS_LOCAL]
+        fastest, best = best, min(kept, key=estimates.__getitem__)
+        why = "samples are left out" if local else "the data hold large values beside small ones"
+        reason = f"the least estimated time of those accurate in each window; {why}, which rules out {fastest}"
+    return Plan(best, reason, estimates)
