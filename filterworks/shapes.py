@@ -228,7 +228,9 @@ def conv_transpose_output_size(
     (7, 8)
     """
     values = {"input": input, "kernel": kernel, "stride": stride, "dilation": dilation}
-    return _per_axis(lambda i, k, s, p, d, a: transpose_size(i, k, s, p, a, d), values, padding, output_padding)
+    return _per_axis(
+        lambda i, k, s, p, d, a: transpose_size(i, k, s, p, a, d), values, padding, output_padding
+    )
 
 
 def output_padding(
@@ -299,7 +301,11 @@ def _layers(layers: Iterable[Any], names: Sequence[str]) -> tuple[bool, list[dic
     for row in rows:
         if len(row) != len(names):
             raise ArgumentTypeError(must("layers", f"({', '.join(names)}) for each layer", row))
-    flat = {f"{name} of layer {i}": item for i, row in enumerate(rows) for name, item in zip(names, row, strict=True)}
+    flat = {
+        f"{name} of layer {i}": item
+        for i, row in enumerate(rows)
+        for name, item in zip(names, row, strict=True)
+    }
     tuples, ints = _spread_axes(dict.fromkeys(flat, 1), flat)
     columns = iter(ints.values())
     return tuples, [{name: next(columns) for name in names} for _ in rows]
@@ -363,7 +369,9 @@ def samples_read(layers: Iterable[tuple[Size, Size]]) -> Any:
     """
     tuples, rows = _layers(layers, ("kernel", "dilation"))
     ndim = len(rows[0]["kernel"]) if rows else 1
-    offsets = tuple(_offsets([(row["kernel"][axis], row["dilation"][axis]) for row in rows]) for axis in range(ndim))
+    offsets = tuple(
+        _offsets([(row["kernel"][axis], row["dilation"][axis]) for row in rows]) for axis in range(ndim)
+    )
     return offsets if tuples else offsets[0]
 
 

@@ -92,10 +92,13 @@ class Patch:
             np.copyto(columns, as_strided(self.data, columns.shape, (*rows, step, *outs)))
             return
         for x in range(wx.kernel):
-            slot, shift = self._place(x)
-            source = self.data[:, :, slot, :, shift:]
             target = columns[:, :, :, x]
-            np.copyto(target, as_strided(source, target.shape, (*rows, *outs)))
+            np.copyto(target, as_strided(self.plane(x), target.shape, (*rows, *outs)))
+
+    def plane(self, x: int) -> Array:
+        """Return (channel, z, y, x) from the first sample under one tap along x on."""
+        slot, shift = self._place(x)
+        return self.data[:, :, slot, :, shift:]
 
     def _place(self, x: int) -> tuple[int, int]:
         window = self.windows[2]
@@ -132,7 +135,9 @@ def read_patch(
     """
     starts = [low * w.stride - w.low for w, (low, _) in zip(windows, box, strict=True)]
     counts = tuple(stop - start for start, stop in box)
-    spans = [(n - 1) * w.stride + spread_size(w.kernel, w.dilation) for n, w in zip(counts, windows, strict=True)]
+    spans = [
+        (n - 1) * w.stride + spread_size(w.kernel, w.dilation) for n, w in zip(counts, windows, strict=True)
+    ]
     wx = windows[2]
     slots: dict[int, int] = {}
     for tap in range(wx.kernel):

@@ -160,7 +160,7 @@ def bilateral(
     Examples
     --------
     >>> bilateral(np.array([[0.0, 0, 1, 100, 101, 100]]), 5).round(1)
-    array([[  0.2,   0.3,   0.5, 100.3, 100.4, 100.3]])
+    array([[  0.2,   0.2,   0.4, 100.3, 100.4, 100.3]])
     """
     array, axes, settings = prepared(x, options)
     check_planar("bilateral", axes)

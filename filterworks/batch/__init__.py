@@ -1,0 +1,1 @@
+"""Many files: Job → plan → (read → chain → write) per task → ledger → report."""

@@ -1,0 +1,167 @@
+"""A job: where from, which chain, where to. Command line and TOML file are two spellings of it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from filterworks.errors import ArgumentError, JobError, unknown
+from filterworks.operations import Chain, step
+
+Range = Literal["auto", "clip", "abs", "stretch", "offset"]
+MAX_PIXELS = 300_000_000
+
+_Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Input(_Section):
+    """Where from: folders, files, globs."""
+
+    paths: tuple[_Text, ...] = Field(min_length=1, strict=False)
+    recursive: bool = True
+    max_pixels: int = Field(MAX_PIXELS, ge=1)
+
+
+class Output(_Section):
+    """Where to, and how results become files."""
+
+    path: _Text
+    overwrite: bool = False
+    range: Range = "auto"
+    quality: int = Field(95, ge=1, le=100)
+
+
+class Run(_Section):
+    """How to run."""
+
+    workers: int | None = Field(None, ge=1)
+    scheduler: _Text | None = None
+    fail_fast: bool = False
+    verify: float = Field(0.0, ge=0.0, le=1.0, strict=False)
+
+
+class Job(_Section):
+    """A frozen job.
+
+    Attributes
+    ----------
+    input, output, run
+        The sections of the job file.
+    filter
+        One table per operation: ``name`` and its parameters.
+    """
+
+    input: Input
+    filter: tuple[dict[str, Any], ...] = Field(min_length=1, strict=False)
+    output: Output
+    run: Run = Run()
+
+    @property
+    def chain(self) -> Chain:
+        """The operations in order."""
+        return Chain(tuple(_step(table) for table in self.filter))
+
+    @property
+    def signature(self) -> str:
+        """What decides the pixels of a result besides the input: recorded, compared on the next run."""
+        return f"{self.chain} > range={self.output.range},quality={self.output.quality}"
+
+
+def _step(table: Mapping[str, Any]) -> Any:
+    parameters = {key: value for key, value in table.items() if key != "name"}
+    name = table.get("name")
+    if not isinstance(name, str):
+        raise ArgumentError("needs a name, as in name = \"gaussian\"")
+    return step(name, parameters)
+
+
+def make_job(tables: Mapping[str, Any], source: str) -> Job:
+    """Return the job that nested tables describe.
+
+    Parameters
+    ----------
+    tables
+        ``input``, ``filter``, ``output`` and ``run`` as in a job file.
+    source
+        What to call their origin in messages: the file's name, or ``command line``.
+
+    Raises
+    ------
+    JobError
+        With every problem at once.
+    """
+    problems, job = [], None
+    try:
+        job = Job.model_validate(dict(tables))
+    except ValidationError as error:
+        problems = [f"{source}: {_sentence(item)}" for item in error.errors()]
+    filters = tables.get("filter")
+    for position, table in enumerate(filters if isinstance(filters, list | tuple) else ()):
+        problem = _filter_problem(table)
+        if problem:
+            problems.append(f"{source}: [[filter]] {position + 1}: {problem}")
+    if problems or job is None:
+        raise JobError(problems)
+    return job
+
+
+def _filter_problem(table: object) -> str | None:
+    if not isinstance(table, Mapping):
+        return None
+    try:
+        Chain((_step(table),)).check(ndim=2)
+    except ArgumentError as error:
+        return str(error)
+    return None
+
+
+def _sentence(item: Any) -> str:
+    """Return one problem that pydantic found, with its key and what is accepted."""
+    place = [str(part) for part in item["loc"]]
+    key = f"[{place[0]}]" + (" " + ".".join(place[1:]) if len(place) > 1 else "")
+    if item["type"] == "extra_forbidden":
+        section = {"input": Input, "output": Output, "run": Run}.get(place[0]) if len(place) > 1 else Job
+        fields = section.model_fields if section else {}
+        return f"{key}: " + unknown("key", place[-1], fields)
+    if item["type"] == "missing":
+        return f"{key}: is missing"
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"{key}: {message}; got {item['input']!r}"
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """Return the tables of a job file, its relative paths made relative to the file.
+
+    Raises
+    ------
+    JobError
+        If the file cannot be read or is not TOML.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise JobError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise JobError([f"{path}: is not TOML: {error}"]) from None
+    base = path.parent
+    inputs, output = tables.get("input"), tables.get("output")
+    if isinstance(inputs, dict) and isinstance(inputs.get("paths"), list):
+        inputs["paths"] = [_beside(base, item) for item in inputs["paths"]]
+    if isinstance(output, dict) and "path" in output:
+        output["path"] = _beside(base, output["path"])
+    for table in tables.get("filter", []) if isinstance(tables.get("filter"), list) else []:
+        if isinstance(table, dict) and "path" in table:
+            table["path"] = _beside(base, table["path"])
+    return tables
+
+
+def _beside(base: Path, value: object) -> object:
+    return str(base / value) if isinstance(value, str) and value else value

@@ -1,0 +1,247 @@
+"""What has been done, in SQLite beside the output: why nothing is lost or done twice.
+
+A result is recorded before it gets its name. After a crash in between, the record's file is absent or
+old, does not match its hash, and is made again. One run at a time may work on an output: its process
+is registered here while it lives.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import socket
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from filterworks.errors import LedgerError
+
+NAME = ".filterworks.sqlite"
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS results (
+    output TEXT PRIMARY KEY, input TEXT NOT NULL, input_size INTEGER, input_mtime_ns INTEGER,
+    signature TEXT NOT NULL, output_size INTEGER, output_hash TEXT, seconds REAL, error TEXT,
+    attempts INTEGER NOT NULL DEFAULT 1, finished_at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS runs (
+    target TEXT PRIMARY KEY, pid INTEGER, created REAL, host TEXT, started_at TEXT, total INTEGER);
+"""
+
+
+def to_sql(path: str) -> str | bytes:
+    """Return a path as SQLite can hold it: text, or bytes where the name is not valid Unicode."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def from_sql(value: str | bytes) -> str:
+    """Return the path that :func:`to_sql` stored."""
+    return os.fsdecode(value) if isinstance(value, bytes) else value
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the ledger: a result, or a failure.
+
+    Attributes
+    ----------
+    output, input
+        Path of the result inside the folder, and of what it was made from.
+    input_size, input_mtime_ns
+        The input's identity.
+    signature
+        What was done to it.
+    output_size, output_hash
+        The result's identity; None if there never was one.
+    seconds
+        Time taken.
+    error
+        Why it failed, or None.
+    """
+
+    output: str
+    input: str
+    input_size: int
+    input_mtime_ns: int
+    signature: str
+    output_size: int | None = None
+    output_hash: str | None = None
+    seconds: float = 0.0
+    error: str | None = None
+
+
+_FIELDS = tuple(Record.__dataclass_fields__)
+
+
+class Ledger:
+    """The record of one output folder.
+
+    Parameters
+    ----------
+    folder
+        Where the results lie; the ledger is the file `NAME` in it.
+    create
+        Whether to make it; otherwise a missing ledger reads as empty and is not written.
+
+    Raises
+    ------
+    LedgerError
+        If the file is not a ledger, or comes from a newer version.
+    """
+
+    def __init__(self, folder: Path, *, create: bool) -> None:
+        self.path = folder / NAME
+        self._connection: sqlite3.Connection | None = None
+        if not create and not self.path.exists():
+            return
+        try:
+            address = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'ro'}"
+            self._connection = sqlite3.connect(address, uri=True, timeout=30, isolation_level=None)
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > _VERSION:
+                raise LedgerError(f"{self.path}: was written by a newer filterworks; use that version, or another OUT")
+            if create:
+                self._connection.executescript(_SCHEMA + f"PRAGMA user_version={_VERSION};")
+        except sqlite3.Error as error:
+            raise self._broken(error) from None
+
+    def _broken(self, error: sqlite3.Error) -> LedgerError:
+        return LedgerError(f"{self.path}: the ledger cannot be used: {error}")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        if self._connection is None:
+            return []
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._broken(error) from None
+
+    def find(self, output: str) -> Record | None:
+        """Return what is recorded for an output (its path inside the folder), or None."""
+        rows = self._rows(f"SELECT {', '.join(_FIELDS)} FROM results WHERE output = ?", (to_sql(output),))  # noqa: S608  # our own column names
+        return _record(rows[0]) if rows else None
+
+    def failures(self) -> list[Record]:
+        """Return the records of inputs that failed last time."""
+        query = f"SELECT {', '.join(_FIELDS)} FROM results WHERE error IS NOT NULL ORDER BY output"  # noqa: S608  # our own column names
+        return [_record(row) for row in self._rows(query)]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many results are recorded as done and as failed."""
+        rows = self._rows("SELECT count(*) - count(error), count(error) FROM results")
+        done, failed = rows[0] if rows else (0, 0)
+        return {"done": done, "failed": failed}
+
+    def signatures(self) -> list[tuple[str, int]]:
+        """Return which chains made the results, and how many each."""
+        return [(str(s), int(n)) for s, n in self._rows("SELECT signature, count(*) FROM results WHERE error IS NULL GROUP BY 1 ORDER BY 2 DESC")]
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Record results and failures, durably, in one transaction."""
+        assert self._connection is not None  # noqa: S101  # only a created ledger is written
+        columns, marks = ", ".join(_FIELDS), ", ".join("?" * len(_FIELDS))
+        # A failure keeps what is known of the result that still stands from before.
+        kept = ("output_size", "output_hash")
+        updates = ", ".join(f"{name} = excluded.{name}" for name in (*_FIELDS[1:], "finished_at") if name not in kept)
+        updates += ", " + ", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in kept)
+        statement = (
+            f"INSERT INTO results ({columns}, finished_at) VALUES ({marks}, ?) "  # noqa: S608  # our own column names
+            f"ON CONFLICT (output) DO UPDATE SET {updates}, attempts = attempts + 1"
+        )
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(statement, ((*_values(record), _now()) for record in records))
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise self._broken(error) from None
+
+    @contextmanager
+    def running(self, target: str, total: int) -> Iterator[None]:
+        """Hold `target` (the folder ``.`` or one file in it) for this process.
+
+        Raises
+        ------
+        LedgerError
+            If a living process holds it, or the whole folder.
+        """
+        assert self._connection is not None  # noqa: S101  # only a created ledger is written
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._refuse_living(target)
+                me = psutil.Process()
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)",
+                    (to_sql(target), me.pid, me.create_time(), socket.gethostname(), _now(), total),
+                )
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._broken(error) from None
+        try:
+            yield
+        finally:
+            self._connection.execute("DELETE FROM runs WHERE target = ?", (to_sql(target),))
+
+    def _refuse_living(self, target: str) -> None:
+        for holder, pid, host, started in self.living():
+            if holder == target or "." in (holder, target):
+                raise LedgerError(
+                    f"{self.path.parent}: another run (process {pid} on {host}, since {started}) is working here; "
+                    "wait for it, stop it, or choose another OUT"
+                )
+
+    def living(self) -> list[tuple[str, int, str, str]]:
+        """Return (target, process, host, start) of the runs that are alive; a dead process holds nothing."""
+        rows = self._rows("SELECT target, pid, host, started_at, created FROM runs")
+        return [
+            (from_sql(target), pid, host, started)
+            for target, pid, host, started, created in rows
+            if host != socket.gethostname() or _is_alive(pid, created)
+        ]
+
+
+def _is_alive(pid: int, created: float) -> bool:
+    """A process with that number and that time of birth exists (numbers are used again)."""
+    try:
+        return abs(psutil.Process(pid).create_time() - created) < 2
+    except psutil.Error:
+        return False
+
+
+def _values(record: Record) -> list[Any]:
+    values = [getattr(record, name) for name in _FIELDS]
+    return [to_sql(value) if isinstance(value, str) else value for value in values]
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    values = [from_sql(value) if isinstance(value, bytes) else value for value in row]
+    return Record(*values)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,279 @@
+"""What a job will do, worked out before anything is written: which input becomes which output."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filterworks.batch.job import Job
+from filterworks.batch.ledger import Ledger, Record, from_sql, to_sql
+from filterworks.errors import JobError
+from filterworks.files import IMAGE_SUFFIXES
+
+# Problems of one kind that are spelled out before the rest is only counted.
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input and where its result goes, relative to the output folder."""
+
+    input: str
+    output: str
+    size: int
+    mtime_ns: int
+
+
+class Worklist:
+    """The items of a job, in a temporary database on disk: memory stays flat for any number of files.
+
+    Attributes
+    ----------
+    folder
+        Where results and ledger lie.
+    target
+        What a run holds: ``.`` for the folder, or the name of the one output file.
+    ignored
+        How many files under the inputs are no images by their suffix.
+    """
+
+    def __init__(self, folder: Path, target: str) -> None:
+        self.folder, self.target, self.ignored = folder, target, 0
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.execute("BEGIN")
+        self._database.execute(
+            "CREATE TABLE items (output TEXT PRIMARY KEY, input TEXT, place TEXT, size INTEGER, mtime_ns INTEGER,"
+            " outcome TEXT, entry TEXT)"
+        )
+
+    def add(self, item: Item) -> str | None:
+        """Add an item; return the other input if two inputs would have one output."""
+        values = (to_sql(item.output), to_sql(item.input), to_sql(os.path.realpath(item.input)))
+        try:
+            self._database.execute(
+                "INSERT INTO items VALUES (?, ?, ?, ?, ?, NULL, NULL)", (*values, item.size, item.mtime_ns)
+            )
+        except sqlite3.IntegrityError:
+            row = self._database.execute("SELECT input FROM items WHERE output = ?", values[:1]).fetchone()
+            return from_sql(row[0])
+        return None
+
+    def __len__(self) -> int:
+        return int(self._database.execute("SELECT count(*) FROM items").fetchone()[0])
+
+    def __iter__(self) -> Iterator[Item]:
+        cursor = self._database.execute("SELECT input, output, size, mtime_ns FROM items ORDER BY rowid")
+        for source, output, size, mtime_ns in cursor:
+            yield Item(from_sql(source), from_sql(output), size, mtime_ns)
+
+    def settle(self, output: str, outcome: str, entry: str) -> None:
+        """Note what became of an item: ``done``, ``failed`` or ``skipped``, with its JSON entry."""
+        self._database.execute(
+            "UPDATE items SET outcome = ?, entry = ? WHERE output = ?", (outcome, entry, to_sql(output))
+        )
+
+    def entries(self, outcome: str) -> Iterator[str]:
+        """Yield the JSON entries of one outcome, in the order of the items."""
+        query = "SELECT entry FROM items WHERE outcome = ? ORDER BY rowid"
+        return (row[0] for row in self._database.execute(query, (outcome,)))
+
+    def unsettled(self) -> Iterator[tuple[str, str]]:
+        """Yield (input, output) of the items that were not reached."""
+        query = "SELECT input, output FROM items WHERE outcome IS NULL ORDER BY rowid"
+        return ((from_sql(source), from_sql(output)) for source, output in self._database.execute(query))
+
+    def is_input(self, place: str) -> bool:
+        """Return whether a resolved path is one of the inputs."""
+        query = "SELECT 1 FROM items WHERE place = ? LIMIT 1"
+        return self._database.execute(query, (to_sql(place),)).fetchone() is not None
+
+    def close(self) -> None:
+        """Drop the temporary database."""
+        self._database.close()
+
+
+def is_image(name: str) -> bool:
+    """Return whether a file's suffix is one that can be read."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  # called for every file of a tree
+
+
+def make_worklist(job: Job) -> Worklist:
+    """Return what the job will do, with every input that is there and every output that may be written.
+
+    Raises
+    ------
+    JobError
+        Inputs are missing or hold no images, the output lies in an input or would replace one, two
+        inputs would have one output, or files that no record covers would be replaced.
+    """
+    sources = [_Source(text) for text in job.input.paths]
+    problems = [source.problem for source in sources if source.problem]
+    if problems:
+        raise JobError(problems)
+    out = Path(job.output.path)
+    folder, target = _target(job, sources, out)
+    worklist = Worklist(folder, target)
+    problems = _outside_inputs(sources, folder, target)
+    problems += _fill(worklist, sources, job, problems)
+    if not problems and not len(worklist):
+        what = ", ".join(job.input.paths)
+        problems = [f"{what}: no images here ({worklist.ignored} other files); accepted are {' '.join(IMAGE_SUFFIXES)}"]
+    problems = problems or _clobbered(worklist, job)
+    if problems:
+        worklist.close()
+        raise JobError(_shortened(problems))
+    return worklist
+
+
+def _shortened(problems: list[str]) -> list[str]:
+    more = len(problems) - _SHOWN
+    return problems if more <= 0 else [*problems[:_SHOWN], f"… and {more} more of the kind"]
+
+
+class _Source:
+    """One INPUT of the job: a folder, a file, or a glob."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.path = text, Path(text)
+        self.problem: str | None = None
+        self.is_glob = not self.path.exists() and glob.has_magic(text)
+        if self.is_glob:
+            if next(glob.iglob(text, recursive=True), None) is None:
+                self.problem = f"{text}: no file matches this pattern"
+        elif not self.path.exists():
+            dangling = self.path.is_symlink()
+            self.problem = f"{text}: " + ("is a link to nothing" if dangling else "no such file or folder")
+
+    @property
+    def is_file(self) -> bool:
+        return not self.is_glob and not self.path.is_dir()
+
+    def files(self, recursive: bool) -> Iterator[tuple[str, str]]:
+        """Yield (path, path in the output) of every file, images or not."""
+        if self.is_file:
+            yield self.text, self.path.name
+        elif not self.is_glob:
+            yield from _walk(self.text, "", recursive)
+        else:
+            base = _fixed_part(self.text)
+            for match in sorted(glob.iglob(self.text, recursive=True)):
+                if not os.path.isdir(match):  # noqa: PTH112  # glob yields text
+                    yield match, os.path.relpath(match, base or ".")
+                elif "**" not in self.text:
+                    yield from _walk(match, "", recursive)
+
+
+def _fixed_part(pattern: str) -> str:
+    """Return the folders before the first one with a wildcard: the tree below them is kept."""
+    parts = Path(pattern).parts
+    fixed = []
+    for part in parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return str(Path(*fixed)) if fixed else ""
+
+
+def _walk(folder: str, inside: str, recursive: bool) -> Iterator[tuple[str, str]]:
+    """Yield the files of a folder in order of name, then those of its folders; hidden ones are left out."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise JobError([f"{folder}: cannot be listed: {error.strerror}"]) from None
+    visible = [entry for entry in entries if not entry.name.startswith(".")]
+    for entry in visible:
+        if not entry.is_dir(follow_symlinks=False) and not (entry.is_symlink() and entry.is_dir()):
+            yield entry.path, os.path.join(inside, entry.name)  # noqa: PTH118  # called for every file of a tree
+    for entry in visible if recursive else ():
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, os.path.join(inside, entry.name), recursive)  # noqa: PTH118  # as above
+
+
+def _target(job: Job, sources: list[_Source], out: Path) -> tuple[Path, str]:
+    """Return the folder of results, and ``.`` or the name of the single output file."""
+    as_folder = job.output.path.endswith(("/", os.sep)) or out.is_dir()
+    if len(sources) == 1 and sources[0].is_file and out.suffix and not as_folder:
+        if not is_image(out.name):
+            raise JobError(
+                [f"{out}: no image format has the suffix {out.suffix}; accepted are {' '.join(IMAGE_SUFFIXES)}"
+                 f" (for a folder of that name, write {out}/)"]
+            )
+        return out.parent, out.name
+    if out.exists() and not out.is_dir():
+        raise JobError([f"{out}: is a file; the results of a folder or of several files need a folder"])
+    return out, "."
+
+
+def _outside_inputs(sources: list[_Source], folder: Path, target: str) -> list[str]:
+    """Refuse results inside a folder that is being read."""
+    place = folder.resolve() if target == "." else folder.resolve() / target
+    problems = []
+    for source in sources:
+        if source.path.is_dir() and not source.is_glob:
+            base = source.path.resolve()
+            if place == base or base in place.parents:
+                problems.append(
+                    f"{folder if target == '.' else folder / target}: lies inside the input {source.text}; "
+                    "choose an output beside it, so that results are never read as inputs"
+                )
+    return problems
+
+
+def _fill(worklist: Worklist, sources: list[_Source], job: Job, problems: list[str]) -> list[str]:
+    found: list[str] = []
+    if problems:
+        return found
+    for source in sources:
+        for path, inside in source.files(job.input.recursive):
+            if not is_image(path):
+                if source.is_file:
+                    found.append(f"{path}: no image format has this suffix; accepted are {' '.join(IMAGE_SUFFIXES)}")
+                worklist.ignored += 1
+                continue
+            problem = _add(worklist, path, inside if worklist.target == "." else worklist.target)
+            if problem:
+                found.append(problem)
+    return found
+
+
+def _add(worklist: Worklist, path: str, inside: str) -> str | None:
+    output = os.path.normpath(inside)
+    if output.startswith("..") or os.path.isabs(output):  # noqa: PTH117  # text from a glob
+        return f"{path}: its result would lie outside of {worklist.folder}"
+    try:
+        status = os.stat(path)  # noqa: PTH116  # called for every file of a tree
+    except OSError:
+        status = None  # reading it will say why, as a failure of this one file
+    size, mtime_ns = (status.st_size, status.st_mtime_ns) if status else (-1, -1)
+    other = worklist.add(Item(path, output, size, mtime_ns))
+    if other is None:
+        return None
+    return f"{other} and {path} would both become {worklist.folder / output}; give them different names or outputs"
+
+
+def covers(record: Record | None) -> bool:
+    """Return whether the ledger knows of a result that it made itself."""
+    return record is not None and record.output_hash is not None
+
+
+def _clobbered(worklist: Worklist, job: Job) -> list[str]:
+    """Return a sentence for every output that would replace an input, a folder or a stranger's file."""
+    problems = []
+    with Ledger(worklist.folder, create=False) as ledger:
+        for item in worklist:
+            place = worklist.folder / item.output
+            if not os.path.lexists(place):
+                continue
+            if worklist.is_input(os.path.realpath(place)):
+                problems.append(f"{place}: is an input; results never replace inputs, choose another output")
+            elif place.is_dir():
+                problems.append(f"{place}: is a folder; the result of {item.input} cannot have its name")
+            elif not job.output.overwrite and not covers(ledger.find(item.output)):
+                problems.append(f"{place}: exists and was not made by filterworks; --overwrite replaces it")
+    return problems
+
+

@@ -1,0 +1,354 @@
+"""Operations by name, and chains of them.
+
+A new filter is one function in :mod:`filterworks.filters` and one line in `OPERATIONS`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from filterworks import filters, kernels
+from filterworks.arguments import Array, as_axes, as_signal, compute_dtype, saturate
+from filterworks.convolution import Axes
+from filterworks.errors import ArgumentError, unknown
+
+Parameters = Mapping[str, Any]
+Reach = tuple[float, ...]
+
+# Of the options that every filter takes, those that a chain sets itself are not written in it.
+COMMON: dict[str, Any] = {"boundary": "symmetric", "fill_value": 0.0, "nan_policy": "propagate", "method": "auto"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A named filter.
+
+    Attributes
+    ----------
+    function
+        From :mod:`filterworks.filters`: array, parameters, options → array.
+    reach
+        ``(parameters, ndim)`` → how many samples away the result looks, per axis.
+    signed
+        Whether the result is signed or a magnitude rather than on the scale of the data; or a
+        function of the parameters that tells.
+    """
+
+    function: Callable[..., Array]
+    reach: Callable[[Parameters, int], Reach]
+    signed: bool | Callable[[Parameters], bool] = False
+
+    @cached_property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The filter's own parameters by name, in order."""
+        own = list(inspect.signature(self.function).parameters.values())[1:]
+        return {p.name: p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD}
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the filter's documentation."""
+        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+    def is_signed(self, parameters: Parameters) -> bool:
+        """Return whether the result with these parameters leaves the scale of the data."""
+        return self.signed(parameters) if callable(self.signed) else self.signed
+
+
+def _one(parameters: Parameters, ndim: int) -> Reach:
+    return (1,) * ndim
+
+
+def _half(name: str, default: int = 3) -> Callable[[Parameters, int], Reach]:
+    def reach(parameters: Parameters, ndim: int) -> Reach:
+        return tuple(size // 2 for size in kernels.mean(parameters.get(name, default), ndim).shape)
+
+    return reach
+
+
+def _of_sigma(name: str = "sigma", default: float | None = None, truncate: float = 4.0) -> Callable[[Parameters, int], Reach]:
+    def reach(parameters: Parameters, ndim: int) -> Reach:
+        sigmas = kernels.per_axis_number(name, parameters.get(name, default), ndim)
+        return tuple(int(parameters.get("truncate", truncate) * sigma + 0.5) for sigma in sigmas)
+
+    return reach
+
+
+def _of_kernel(name: str) -> Callable[[Parameters, int], Reach]:
+    def reach(parameters: Parameters, ndim: int) -> Reach:
+        function = kernels.KERNELS[name]
+        accepted = inspect.signature(function).parameters
+        shape = function(**{key: value for key, value in parameters.items() if key in accepted}).shape
+        return tuple(size // 2 for size in shape)
+
+    return reach
+
+
+def _of_dog(parameters: Parameters, ndim: int) -> Reach:
+    _, wide = kernels.dog_sigmas(parameters["low_sigma"], parameters.get("high_sigma"))
+    return (int(parameters.get("truncate", 4.0) * wide + 0.5),) * ndim
+
+
+def _of_bilateral(parameters: Parameters, ndim: int) -> Reach:
+    return (max(int(parameters.get("truncate", 2.0) * parameters.get("sigma_space", 2.0) + 0.5), 1),) * ndim
+
+
+def _of_weights(parameters: Parameters, ndim: int) -> Reach:
+    taps = filters.custom.resolve_kernel(parameters.get("weights"), parameters.get("path"))
+    return tuple(size // 2 for size in taps.shape)
+
+
+def _weights_cancel(parameters: Parameters) -> bool:
+    return filters.custom.is_zero_sum(
+        filters.custom.resolve_kernel(parameters.get("weights"), parameters.get("path"))
+    )
+
+
+def _is_derivative(parameters: Parameters) -> bool:
+    return bool(np.any(parameters.get("order", 0)))
+
+
+def _unbounded(parameters: Parameters, ndim: int) -> Reach:
+    return (math.inf,) * ndim
+
+
+OPERATIONS: dict[str, Operation] = {
+    "mean": Operation(filters.mean, _half("size")),
+    "gaussian": Operation(filters.gaussian, _of_sigma(), _is_derivative),
+    "binomial": Operation(filters.binomial, _half("size")),
+    "disk": Operation(filters.disk, _of_kernel("disk")),
+    "motion": Operation(filters.motion, _of_kernel("motion")),
+    "median": Operation(filters.median, _half("size")),
+    "bilateral": Operation(filters.bilateral, _of_bilateral),
+    "sobel": Operation(filters.sobel, _one, True),
+    "prewitt": Operation(filters.prewitt, _one, True),
+    "scharr": Operation(filters.scharr, _one, True),
+    "roberts": Operation(filters.roberts, _one, True),
+    "central_difference": Operation(filters.central_difference, _one, True),
+    "laplace": Operation(filters.laplace, _one, True),
+    "log": Operation(filters.log, _of_sigma(), True),
+    "dog": Operation(filters.dog, _of_dog, True),
+    "gabor": Operation(filters.gabor, _of_kernel("gabor"), True),
+    "canny": Operation(filters.canny, _unbounded, True),
+    "unsharp_mask": Operation(filters.unsharp_mask, _of_sigma(default=1.0)),
+    "sharpen": Operation(filters.sharpen, _one),
+    "emboss": Operation(filters.emboss, _one),
+    "kernel": Operation(filters.kernel, _of_weights, _weights_cancel),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a chain with its parameters, in the order in which they were given."""
+
+    name: str
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def operation(self) -> Operation:
+        """The operation of that name."""
+        return OPERATIONS[self.name]
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the result leaves the scale of the data."""
+        return self.operation.is_signed(dict(self.parameters))
+
+    def __call__(self, x: Array, **options: Any) -> Array:
+        return self.operation.function(x, **dict(self.parameters), **options)
+
+    def __str__(self) -> str:
+        values = ",".join(f"{key}={_written(value)}" for key, value in self.parameters)
+        return f"{self.name}:{values}" if values else self.name
+
+
+def step(name: str, parameters: Parameters) -> Step:
+    """Return a step, its name and parameter names checked.
+
+    Raises
+    ------
+    ArgumentError
+        If a name is unknown (the near ones are given) or a parameter is missing.
+
+    Examples
+    --------
+    >>> str(step("gaussian", {"sigma": 2}))
+    'gaussian:sigma=2'
+    """
+    if name not in OPERATIONS:
+        raise ArgumentError(unknown("filter", name, OPERATIONS))
+    accepted = OPERATIONS[name].parameters
+    for key in parameters:
+        if key not in accepted and key not in COMMON:
+            raise ArgumentError(f"{name}: " + unknown("parameter", key, [*accepted, *COMMON]))
+    for key, parameter in accepted.items():
+        if parameter.default is inspect.Parameter.empty and key not in parameters:
+            raise ArgumentError(f"{name} needs a value for `{key}`, as in {name}:{key}=2")
+    return Step(name, tuple((key, _frozen(value)) for key, value in parameters.items()))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ",".join(map(_written, value)) + "]"
+    if isinstance(value, str | Path):
+        text = str(value)
+        return json.dumps(text) if any(sign in text for sign in ',|[]"') or _parsed(text) != text else text
+    return json.dumps(value)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at separators that lie outside of brackets and quotes."""
+    parts, depth, quoted, start = [], 0, False, 0
+    for position, sign in enumerate(text):
+        if sign == '"':
+            quoted = not quoted
+        elif not quoted:
+            depth += (sign in "[(") - (sign in "])")
+            if sign == separator and depth == 0:
+                parts.append(text[start:position])
+                start = position + 1
+    parts.append(text[start:])
+    return parts
+
+
+def parse_step(text: str) -> Step:
+    """Return the step written as ``name`` or ``name:key=value,key=value``.
+
+    Values are JSON (``2``, ``0.5``, ``[1,2]``, ``true``, ``null``) or else plain text.
+
+    Examples
+    --------
+    >>> parse_step("gaussian:sigma=[1,2.5],boundary=wrap").parameters
+    (('sigma', (1, 2.5)), ('boundary', 'wrap'))
+    """
+    name, _, rest = text.strip().partition(":")
+    parameters: dict[str, Any] = {}
+    for item in _split(rest, ",") if rest.strip() else []:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise ArgumentError(f"{text.strip()!r}: parameters are written key=value, separated by commas; got {item!r}")
+        if key.strip() in parameters:
+            raise ArgumentError(f"{text.strip()!r}: {key.strip()} is given twice")
+        parameters[key.strip()] = _parsed(value.strip())
+    return step(name.strip(), parameters)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Operations in order; calling it applies them.
+
+    Integers are rounded once, at the end, and keep their dtype if every operation keeps the scale of
+    the data; between the operations the values are floats.
+
+    Examples
+    --------
+    >>> chain = Chain.parse("mean:size=3 | central_difference")
+    >>> chain(np.array([0.0, 0, 0, 6, 6, 6]))
+    array([0., 1., 2., 2., 1., 0.])
+    >>> chain.reach
+    (2, 2)
+    """
+
+    steps: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise ArgumentError("a chain needs at least one operation, such as gaussian:sigma=2")
+
+    @classmethod
+    def parse(cls, text: str) -> Chain:
+        """Return the chain written as operations separated by ``|``.
+
+        Raises
+        ------
+        ArgumentError
+            If the text cannot be read, or a name or parameter is unknown.
+
+        Examples
+        --------
+        >>> str(Chain.parse("gaussian : sigma = 2|sobel"))
+        'gaussian:sigma=2 | sobel'
+        """
+        return cls(tuple(parse_step(part) for part in _split(text, "|")))
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Chain:
+        """Return one chain of several texts, each of one or more operations."""
+        return cls(tuple(one for text in texts for one in cls.parse(text).steps))
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the result leaves the scale of the data."""
+        return any(one.is_signed for one in self.steps)
+
+    @property
+    def reach(self) -> Reach:
+        """How many samples away the result of an image looks, along rows and columns."""
+        return self.reach_along(2)
+
+    def reach_along(self, ndim: int) -> Reach:
+        """Return how many samples away the result looks along each of `ndim` filtered axes."""
+        reaches = [_whole(one.operation.reach(dict(one.parameters), ndim)) for one in self.steps]
+        if any(len(reach) != ndim for reach in reaches):
+            raise ArgumentError(f"{self}: a kernel in it does not have {ndim} axes")
+        return tuple(sum(column) for column in zip(*reaches, strict=True))
+
+    def check(self, ndim: int = 2) -> None:
+        """Check every value by filtering a few zeros along `ndim` axes.
+
+        Raises
+        ------
+        ArgumentError
+            The first problem of the first step that has one, with the step's name.
+        """
+        for one in self.steps:
+            try:
+                one.operation.reach(dict(one.parameters), ndim)
+                one(np.zeros((2,) * ndim))
+            except ArgumentError as error:
+                raise ArgumentError(f"{one.name}: {error}") from None
+
+    def __call__(self, x: ArrayLike, *, axes: Axes = None) -> Array:
+        """Return the result of all operations on `x` along `axes` (None: all of them)."""
+        array = as_signal(x)
+        along = as_axes(axes, array.ndim)
+        if len(self.steps) == 1:
+            return self.steps[0](array, axes=along)
+        result = array
+        for one in self.steps:
+            result = one(result, axes=along) if one.is_signed else one(result, axes=along, dtype=_between(result))
+        keeps = array.dtype.kind in "iu" and not self.is_signed
+        return saturate(result, array.dtype) if keeps else result
+
+    def __str__(self) -> str:
+        return " | ".join(map(str, self.steps))
+
+
+def _whole(reach: Sequence[float]) -> Reach:
+    return tuple(size if math.isinf(size) else int(size) for size in reach)
+
+
+def _between(array: Array) -> np.dtype[Any]:
+    """Return the dtype between operations: floats, so that nothing is rounded twice."""
+    work = compute_dtype(array.dtype)
+    return np.result_type(work, np.complex64) if array.dtype.kind == "c" else work
