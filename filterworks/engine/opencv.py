@@ -109,6 +109,10 @@ def run(problem: Problem, x: Array) -> Array:
 
         return problem.thin(filter_axis(x, problem.axes[0], sizes[0], along, problem.work))
     planes = filter_planes(
-        x, (problem.axes[0], problem.axes[1]), (sizes[0], sizes[1]), lambda image: correlate(image, kernel), problem.work
+        x,
+        (problem.axes[0], problem.axes[1]),
+        (sizes[0], sizes[1]),
+        lambda image: correlate(image, kernel),
+        problem.work,
     )
     return problem.thin(planes)

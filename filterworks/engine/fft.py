@@ -9,11 +9,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
-from scipy import fft
 
 from filterworks.arguments import Array
 from filterworks.problem import Problem
@@ -39,24 +38,16 @@ def keeps_nonfinite(problem: Problem) -> bool:
     return False
 
 
-@lru_cache(maxsize=512)
-def _block_sizes(padded: tuple[int, ...], spans: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the transform length per axis: long against the kernel, short against `_BLOCK`."""
-    budget = max(_BLOCK ** (1 / len(spans)), 1.0)
-    sizes = []
-    for size, span in zip(padded, spans, strict=True):
-        wanted = max(budget, 4.0 * span)
-        sizes.append(fft.next_fast_len(int(min(size, wanted)), real=True))
-    return tuple(sizes)
-
-
-def _sizes(problem: Problem) -> tuple[int, ...]:
-    return _block_sizes(tuple(problem.padded_shape[axis] for axis in problem.axes), problem.spans)
+def _wanted_sizes(problem: Problem) -> tuple[int, ...]:
+    """Return the block's length per axis: long against the kernel, short against `_BLOCK`."""
+    budget = max(_BLOCK ** (1 / len(problem.spans)), 1.0)
+    padded = [problem.padded_shape[axis] for axis in problem.axes]
+    return tuple(int(min(n, max(budget, 4.0 * span))) for n, span in zip(padded, problem.spans, strict=True))
 
 
 def seconds(problem: Problem) -> float:
     """Points of all blocks times the logarithm of a block."""
-    sizes = _sizes(problem)
+    sizes = _wanted_sizes(problem)
     points = float(math.prod(n for axis, n in enumerate(problem.shape) if axis not in problem.axes))
     blocks = 1
     for axis, size, span in zip(problem.axes, sizes, problem.spans, strict=True):
@@ -66,7 +57,7 @@ def seconds(problem: Problem) -> float:
     return _CALL * (1 + blocks) + points * math.log2(math.prod(sizes) + 1) * _PER_POINT
 
 
-def _precision(problem: Problem, sizes: tuple[int, ...]) -> np.dtype[np.float32] | np.dtype[np.float64]:
+def _precision(problem: Problem, sizes: tuple[int, ...]) -> np.dtype[Any]:
     """Single precision where its rounding, eps · log₂ n · ‖x‖₂ · ‖k‖₂, surely stays in the bound."""
     points = math.prod(sizes)
     energy = math.sqrt(points) * float(np.linalg.norm(problem.weights.array))
@@ -75,10 +66,14 @@ def _precision(problem: Problem, sizes: tuple[int, ...]) -> np.dtype[np.float32]
     return np.dtype(np.float32 if single else np.float64)
 
 
-def _spans(problem: Problem, sizes: tuple[int, ...]) -> Iterator[tuple[list[slice], list[slice], list[slice]]]:
+def _spans(
+    problem: Problem, sizes: tuple[int, ...]
+) -> Iterator[tuple[list[slice], list[slice], list[slice]]]:
     """Yield where each block is read, where in the block the result lies, and where it is written."""
     steps = [size - span + 1 for size, span in zip(sizes, problem.spans, strict=True)]
-    starts = [range(0, problem.dense_shape[axis], step) for axis, step in zip(problem.axes, steps, strict=True)]
+    starts = [
+        range(0, problem.dense_shape[axis], step) for axis, step in zip(problem.axes, steps, strict=True)
+    ]
     ndim = len(problem.shape)
     for corner in itertools.product(*starts):
         read, keep, write = ([slice(None)] * ndim for _ in range(3))
@@ -92,7 +87,9 @@ def _spans(problem: Problem, sizes: tuple[int, ...]) -> Iterator[tuple[list[slic
 
 def run(problem: Problem, x: Array) -> Array:
     """Return the result, block by block."""
-    sizes = _sizes(problem)
+    from scipy import fft  # a quarter of a second, and most kernels never need it
+
+    sizes = tuple(fft.next_fast_len(n, real=True) for n in _wanted_sizes(problem))
     precision = _precision(problem, sizes)
     padded = problem.pad(x)
     out = np.empty(problem.dense_shape, problem.work)

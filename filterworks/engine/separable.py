@@ -6,6 +6,7 @@ The number of multiply-adds per sample falls from the product of the kernel's si
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ def keeps_nonfinite(problem: Problem) -> bool:
     return not (problem.weights.has_zero or problem.is_dilated)
 
 
-def _precision(problem: Problem) -> np.dtype[np.float32] | np.dtype[np.float64]:
+def _precision(problem: Problem) -> np.dtype[Any]:
     long = max(problem.weights.shape) > _SINGLE_TAPS
     return np.dtype(np.float64 if long else problem.work)
 
@@ -47,7 +48,9 @@ def seconds(problem: Problem) -> float:
     samples = math.prod(problem.padded_shape)
     images = 1
     if not _is_image(problem):
-        images = sum(math.prod(problem.shape[:axis]) if axis < len(problem.shape) - 1 else 1 for axis in problem.axes)
+        images = sum(
+            math.prod(problem.shape[:axis]) if axis < len(problem.shape) - 1 else 1 for axis in problem.axes
+        )
     return _CALL * images + samples * (
         _PER_SAMPLE[precision] * len(problem.axes) + _PER_TAP[precision] * sum(problem.spans)
     )
@@ -87,11 +90,19 @@ def _passes(
 ) -> Array:
     row, column = anchors
     kind = cv2.BORDER_DEFAULT if code is None else code
-    return np.asarray(cv2.sepFilter2D(image, depth, factors[1], factors[0], anchor=(column, row), borderType=kind))
+    return np.asarray(
+        cv2.sepFilter2D(image, depth, factors[1], factors[0], anchor=(column, row), borderType=kind)
+    )
 
 
 def _pass(
-    problem: Problem, x: Array, position: int, axis: int, factor: NDArray[np.float64], anchor: int, code: int | None
+    problem: Problem,
+    x: Array,
+    position: int,
+    axis: int,
+    factor: NDArray[np.float64],
+    anchor: int,
+    code: int | None,
 ) -> Array:
     depth = cv2.CV_32F if x.dtype == np.float32 else cv2.CV_64F
 
