@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from filterworks.errors import ArgumentError, JobError, unknown
-from filterworks.operations import Chain, step
+from filterworks.filters.custom import load_kernel
+from filterworks.operations import Chain, Step, step
 
 Range = Literal["auto", "clip", "abs", "stretch", "offset"]
 MAX_PIXELS = 300_000_000
+# A longer chain (a large kernel) is recorded by its beginning and its hash.
+_LONG = 400
 
-_Text = Annotated[str, StringConstraints(min_length=1)]
+def _text(value: object) -> object:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be text, not empty")
+    return value
+
+
+# Not str to pydantic: the names of files need not be valid Unicode.
+_Text = Annotated[Any, AfterValidator(_text)]
 
 
 class _Section(BaseModel):
@@ -27,7 +39,7 @@ class Input(_Section):
 
     paths: tuple[_Text, ...] = Field(min_length=1, strict=False)
     recursive: bool = True
-    max_pixels: int = Field(MAX_PIXELS, ge=1)
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
 
 
 class Output(_Section):
@@ -36,16 +48,16 @@ class Output(_Section):
     path: _Text
     overwrite: bool = False
     range: Range = "auto"
-    quality: int = Field(95, ge=1, le=100)
+    quality: int = Field(default=95, ge=1, le=100)
 
 
 class Run(_Section):
     """How to run."""
 
-    workers: int | None = Field(None, ge=1)
+    workers: int | None = Field(default=None, ge=1)
     scheduler: _Text | None = None
     fail_fast: bool = False
-    verify: float = Field(0.0, ge=0.0, le=1.0, strict=False)
+    verify: float = Field(default=0.0, ge=0.0, le=1.0, strict=False)
 
 
 class Job(_Section):
@@ -62,24 +74,29 @@ class Job(_Section):
     input: Input
     filter: tuple[dict[str, Any], ...] = Field(min_length=1, strict=False)
     output: Output
-    run: Run = Run()
+    run: Run = Field(default_factory=Run)
 
-    @property
+    @cached_property
     def chain(self) -> Chain:
-        """The operations in order."""
+        """The operations in order; kernels from files have become their weights."""
         return Chain(tuple(_step(table) for table in self.filter))
 
-    @property
+    @cached_property
     def signature(self) -> str:
         """What decides the pixels of a result besides the input: recorded, compared on the next run."""
-        return f"{self.chain} > range={self.output.range},quality={self.output.quality}"
+        chain = str(self.chain)
+        if len(chain) > _LONG:
+            chain = chain[:_LONG] + "… " + hashlib.blake2b(chain.encode(), digest_size=16).hexdigest()
+        return f"{chain} > range={self.output.range},quality={self.output.quality}"
 
 
-def _step(table: Mapping[str, Any]) -> Any:
+def _step(table: Mapping[str, Any]) -> Step:
     parameters = {key: value for key, value in table.items() if key != "name"}
     name = table.get("name")
     if not isinstance(name, str):
-        raise ArgumentError("needs a name, as in name = \"gaussian\"")
+        raise ArgumentError('needs a name, as in name = "gaussian"')
+    if name == "kernel" and "path" in parameters and "weights" not in parameters:
+        parameters["weights"] = load_kernel(parameters.pop("path")).tolist()
     return step(name, parameters)
 
 
@@ -128,12 +145,13 @@ def _sentence(item: Any) -> str:
     place = [str(part) for part in item["loc"]]
     key = f"[{place[0]}]" + (" " + ".".join(place[1:]) if len(place) > 1 else "")
     if item["type"] == "extra_forbidden":
-        section = {"input": Input, "output": Output, "run": Run}.get(place[0]) if len(place) > 1 else Job
-        fields = section.model_fields if section else {}
-        return f"{key}: " + unknown("key", place[-1], fields)
+        sections: dict[str, type[_Section]] = {"input": Input, "output": Output, "run": Run}
+        section = sections[place[0]] if len(place) > 1 else Job
+        return f"{key}: " + unknown("key", place[-1], section.model_fields)
     if item["type"] == "missing":
         return f"{key}: is missing"
-    message = item["msg"][0].lower() + item["msg"][1:]
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
     return f"{key}: {message}; got {item['input']!r}"
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from filterworks.errors import LedgerError
+from filterworks.errors import JobError, LedgerError
 
 NAME = ".filterworks.sqlite"
 _VERSION = 1
@@ -107,7 +107,9 @@ class Ledger:
             self._connection = sqlite3.connect(address, uri=True, timeout=30, isolation_level=None)
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
-                raise LedgerError(f"{self.path}: was written by a newer filterworks; use that version, or another OUT")
+                raise LedgerError(
+                    f"{self.path}: was written by a newer filterworks; use that version, or another OUT"
+                )
             if create:
                 self._connection.executescript(_SCHEMA + f"PRAGMA user_version={_VERSION};")
         except sqlite3.Error as error:
@@ -154,7 +156,12 @@ class Ledger:
 
     def signatures(self) -> list[tuple[str, int]]:
         """Return which chains made the results, and how many each."""
-        return [(str(s), int(n)) for s, n in self._rows("SELECT signature, count(*) FROM results WHERE error IS NULL GROUP BY 1 ORDER BY 2 DESC")]
+        return [
+            (str(s), int(n))
+            for s, n in self._rows(
+                "SELECT signature, count(*) FROM results WHERE error IS NULL GROUP BY 1 ORDER BY 2 DESC"
+            )
+        ]
 
     def write(self, records: Iterable[Record]) -> None:
         """Record results and failures, durably, in one transaction."""
@@ -162,7 +169,9 @@ class Ledger:
         columns, marks = ", ".join(_FIELDS), ", ".join("?" * len(_FIELDS))
         # A failure keeps what is known of the result that still stands from before.
         kept = ("output_size", "output_hash")
-        updates = ", ".join(f"{name} = excluded.{name}" for name in (*_FIELDS[1:], "finished_at") if name not in kept)
+        updates = ", ".join(
+            f"{name} = excluded.{name}" for name in (*_FIELDS[1:], "finished_at") if name not in kept
+        )
         updates += ", " + ", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in kept)
         statement = (
             f"INSERT INTO results ({columns}, finished_at) VALUES ({marks}, ?) "  # noqa: S608  # our own column names
@@ -183,7 +192,7 @@ class Ledger:
 
         Raises
         ------
-        LedgerError
+        JobError
             If a living process holds it, or the whole folder.
         """
         assert self._connection is not None  # noqa: S101  # only a created ledger is written
@@ -210,9 +219,11 @@ class Ledger:
     def _refuse_living(self, target: str) -> None:
         for holder, pid, host, started in self.living():
             if holder == target or "." in (holder, target):
-                raise LedgerError(
-                    f"{self.path.parent}: another run (process {pid} on {host}, since {started}) is working here; "
-                    "wait for it, stop it, or choose another OUT"
+                raise JobError(
+                    [
+                        f"{self.path.parent}: another run is working here (process {pid} on {host}, "
+                        f"since {started}); wait for it, stop it, or choose another OUT"
+                    ]
                 )
 
     def living(self) -> list[tuple[str, int, str, str]]:
@@ -239,7 +250,7 @@ def _values(record: Record) -> list[Any]:
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    values = [from_sql(value) if isinstance(value, bytes) else value for value in row]
+    values: list[Any] = [from_sql(value) if isinstance(value, bytes) else value for value in row]
     return Record(*values)
 
 

@@ -16,6 +16,7 @@ from filterworks.files import IMAGE_SUFFIXES
 
 # Problems of one kind that are spelled out before the rest is only counted.
 _SHOWN = 10
+_ACCEPTED = f"accepted are {' '.join(IMAGE_SUFFIXES)}"
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Worklist:
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute("BEGIN")
         self._database.execute(
-            "CREATE TABLE items (output TEXT PRIMARY KEY, input TEXT, place TEXT, size INTEGER, mtime_ns INTEGER,"
-            " outcome TEXT, entry TEXT)"
+            "CREATE TABLE items (output TEXT PRIMARY KEY, input TEXT, place TEXT, size INTEGER, "
+            "mtime_ns INTEGER, outcome TEXT, entry TEXT)"
         )
 
     def add(self, item: Item) -> str | None:
@@ -121,7 +122,7 @@ def make_worklist(job: Job) -> Worklist:
     problems += _fill(worklist, sources, job, problems)
     if not problems and not len(worklist):
         what = ", ".join(job.input.paths)
-        problems = [f"{what}: no images here ({worklist.ignored} other files); accepted are {' '.join(IMAGE_SUFFIXES)}"]
+        problems = [f"{what}: no images here ({worklist.ignored} other files); {_ACCEPTED}"]
     problems = problems or _clobbered(worklist, job)
     if problems:
         worklist.close()
@@ -142,7 +143,7 @@ class _Source:
         self.problem: str | None = None
         self.is_glob = not self.path.exists() and glob.has_magic(text)
         if self.is_glob:
-            if next(glob.iglob(text, recursive=True), None) is None:
+            if next(_matches(text), None) is None:
                 self.problem = f"{text}: no file matches this pattern"
         elif not self.path.exists():
             dangling = self.path.is_symlink()
@@ -160,11 +161,15 @@ class _Source:
             yield from _walk(self.text, "", recursive)
         else:
             base = _fixed_part(self.text)
-            for match in sorted(glob.iglob(self.text, recursive=True)):
+            for match in sorted(_matches(self.text)):
                 if not os.path.isdir(match):  # noqa: PTH112  # glob yields text
                     yield match, os.path.relpath(match, base or ".")
                 elif "**" not in self.text:
                     yield from _walk(match, "", recursive)
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    return glob.iglob(pattern, recursive=True)  # noqa: PTH207  # Path.glob refuses absolute patterns
 
 
 def _fixed_part(pattern: str) -> str:
@@ -199,8 +204,10 @@ def _target(job: Job, sources: list[_Source], out: Path) -> tuple[Path, str]:
     if len(sources) == 1 and sources[0].is_file and out.suffix and not as_folder:
         if not is_image(out.name):
             raise JobError(
-                [f"{out}: no image format has the suffix {out.suffix}; accepted are {' '.join(IMAGE_SUFFIXES)}"
-                 f" (for a folder of that name, write {out}/)"]
+                [
+                    f"{out}: no image format has the suffix {out.suffix}; {_ACCEPTED} "
+                    f"(for a folder of that name, write {out}/)"
+                ]
             )
         return out.parent, out.name
     if out.exists() and not out.is_dir():
@@ -231,7 +238,7 @@ def _fill(worklist: Worklist, sources: list[_Source], job: Job, problems: list[s
         for path, inside in source.files(job.input.recursive):
             if not is_image(path):
                 if source.is_file:
-                    found.append(f"{path}: no image format has this suffix; accepted are {' '.join(IMAGE_SUFFIXES)}")
+                    found.append(f"{path}: no image format has this suffix; {_ACCEPTED}")
                 worklist.ignored += 1
                 continue
             problem = _add(worklist, path, inside if worklist.target == "." else worklist.target)
@@ -252,7 +259,8 @@ def _add(worklist: Worklist, path: str, inside: str) -> str | None:
     other = worklist.add(Item(path, output, size, mtime_ns))
     if other is None:
         return None
-    return f"{other} and {path} would both become {worklist.folder / output}; give them different names or outputs"
+    place = worklist.folder / output
+    return f"{other} and {path} would both become {place}; give them different names or outputs"
 
 
 def covers(record: Record | None) -> bool:
@@ -275,5 +283,3 @@ def _clobbered(worklist: Worklist, job: Job) -> list[str]:
             elif not job.output.overwrite and not covers(ledger.find(item.output)):
                 problems.append(f"{place}: exists and was not made by filterworks; --overwrite replaces it")
     return problems
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,7 @@ def _premultiplied(page: Page, compute: Apply, how: str) -> Rendered:
     return Rendered(replace(page, pixels=_stack(shown, opacity)), clipped)
 
 
-def to_pixels(values: Array, dtype: np.dtype[np.generic], how: str) -> tuple[Array, int]:
+def to_pixels(values: Array, dtype: np.dtype[Any], how: str) -> tuple[Array, int]:
     """Return `values` as pixels of `dtype`, and how many of them lay outside of its range.
 
     Parameters
@@ -153,4 +154,3 @@ def _wraps(chain: Chain) -> bool:
     """Only a periodic outside is found at the other end of the image, beyond the reach."""
     settings = [dict(one.parameters).get("boundary", "symmetric") for one in chain.steps]
     return any(as_boundary(name) == "wrap" for name in settings)
-

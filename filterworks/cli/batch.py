@@ -1,0 +1,232 @@
+"""``images``, ``run`` and ``status``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from filterworks.cli.console import expected_errors, observer, print_plan, print_report, summarise
+
+if TYPE_CHECKING:
+    from filterworks.operations import Step
+
+
+class _Share(click.ParamType[float]):
+    """A share of all, written ``5%`` or ``0.05``."""
+
+    name = "SHARE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(%?)\s*", str(value))
+        share = float(match[1]) / (100 if match[2] else 1) if match else -1
+        if not 0 <= share <= 1:
+            self.fail(f"must be a share such as 5% or 0.05; got {value}", param, ctx)
+        return share
+
+
+_OPTIONS = (
+    click.option("--overwrite", is_flag=True, help="Replace files in OUT that filterworks did not make."),
+    click.option("--dry-run", is_flag=True, help="Print what would be done; write nothing."),
+    click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails."),
+    click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes of a local Dask cluster."),
+    click.option("--scheduler", metavar="ADDRESS", help="An existing Dask cluster, as tcp://host:8786."),
+    click.option(
+        "--range",
+        "range_",
+        type=click.Choice(["clip", "abs", "stretch", "offset"]),
+        help="How signed or large values become pixels; clip for smoothing, abs for edges.",
+    ),
+    click.option("--quality", type=click.IntRange(1, 100), metavar="1-100", help="Of JPEG and WebP; 95."),
+    click.option(
+        "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger images; 300 million."
+    ),
+    click.option(
+        "--verify", type=_Share(), help="Recompute a random share of the results with scipy, as 5%."
+    ),
+    click.option("--no-recursive", is_flag=True, help="Leave out the folders inside INPUT."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
+    click.option("-q", "--quiet", is_flag=True, help="Print failures only."),
+    click.option("-v", "--verbose", is_flag=True, help="Print every file."),
+)
+
+
+def _common(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="Folder of the results, or a file for one input file.",
+)
+@click.option(
+    "-f",
+    "--filter",
+    "filters",
+    multiple=True,
+    required=True,
+    metavar="NAME[:key=value,...]",
+    help="An operation; several are applied in order. `filterworks filters` lists them.",
+)
+@_common
+@expected_errors
+def images(inputs: tuple[str, ...], output: str, filters: tuple[str, ...], **options: Any) -> int:
+    """Filter images: folders (walked whole, their tree is kept), files, quoted globs.
+
+    Depth, channels, format and metadata of each image stay. The same command again goes on where it
+    stopped.
+
+    \b
+    Examples:
+      filterworks images photos/ -o smooth/ -f gaussian:sigma=2
+      filterworks images scan.tif -o sharp.tif -f unsharp_mask:sigma=1.5,amount=0.8
+      filterworks images 'cells/*.tif' -o edges/ -f gaussian:sigma=1 -f sobel --range stretch
+    """
+    from filterworks.batch.job import make_job
+    from filterworks.errors import ArgumentError, JobError
+    from filterworks.operations import Chain
+
+    problems: list[str] = []
+    steps: list[Step] = []
+    for text in filters:
+        try:
+            steps += Chain.parse(text).steps
+        except ArgumentError as error:
+            problems.append(f"-f {error}")
+    if problems:
+        raise JobError(problems)
+    tables = {
+        "input": {"paths": list(inputs)},
+        "filter": [{"name": one.name, **dict(one.parameters)} for one in steps],
+        "output": {"path": output},
+    }
+    return _execute(make_job(_overridden(tables, options), "command line"), options)
+
+
+@click.command()
+@click.argument("job", metavar="JOB.toml")
+@click.argument("inputs", nargs=-1, metavar="[INPUT...]")
+@click.option("-o", "--output", metavar="OUT", help="Instead of the job's output.")
+@_common
+@expected_errors
+def run(job: str, inputs: tuple[str, ...], output: str | None, **options: Any) -> int:
+    """Run a job file; arguments and options given here override it.
+
+    \b
+    Examples:
+      filterworks run jobs/edges.toml
+      filterworks run jobs/edges.toml photos/ -o edges/
+    """
+    from filterworks.batch.job import make_job, read_tables
+
+    tables = read_tables(Path(job))
+    if inputs:
+        tables["input"] = {**_table(tables, "input"), "paths": list(inputs)}
+    if output is not None:
+        tables["output"] = {**_table(tables, "output"), "path": output}
+    return _execute(make_job(_overridden(tables, options), job), options)
+
+
+def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
+    table = tables.get(name, {})
+    return dict(table) if isinstance(table, dict) else {}
+
+
+def _overridden(tables: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the tables with the options that were given in their places."""
+    given = {
+        "input": {
+            "recursive": False if options["no_recursive"] else None,
+            "max_pixels": options["max_pixels"],
+        },
+        "output": {
+            "overwrite": options["overwrite"] or None,
+            "range": options["range_"],
+            "quality": options["quality"],
+        },
+        "run": {
+            "workers": options["workers"],
+            "scheduler": options["scheduler"],
+            "fail_fast": options["fail_fast"] or None,
+            "verify": options["verify"],
+        },
+    }
+    merged = dict(tables)
+    for section, values in given.items():
+        chosen = {key: value for key, value in values.items() if value is not None}
+        if chosen:
+            merged[section] = {**_table(merged, section), **chosen}
+    return merged
+
+
+def _execute(job: Any, options: dict[str, Any]) -> int:
+    from filterworks.batch.plan import make_worklist
+    from filterworks.batch.run import run_job
+
+    worklist = make_worklist(job)
+    try:
+        if options["dry_run"]:
+            print_plan(worklist, sys.stdout, options["as_json"])
+            return 0
+        with observer(options["quiet"], options["verbose"]) as told:
+            report = run_job(job, worklist, told)
+        if options["as_json"]:
+            print_report(report, sys.stdout)
+        if not options["quiet"]:
+            summarise(report)
+        return report.exit_code
+    finally:
+        worklist.close()
+
+
+@click.command()
+@click.argument("out", metavar="OUT")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@expected_errors
+def status(out: str, as_json: bool) -> int:
+    """Tell what has been done in an output folder: from its ledger, also while a run is working.
+
+    Exit code 1 if inputs failed.
+
+    \b
+    Example:
+      filterworks status smooth/
+    """
+    import json
+
+    from filterworks.batch.ledger import NAME, Ledger
+    from filterworks.errors import JobError
+
+    folder = Path(out) if Path(out).is_dir() else Path(out).parent
+    if not (folder / NAME).exists():
+        raise JobError([f"{out}: holds no ledger: filterworks has not written results here"])
+    with Ledger(folder, create=False) as ledger:
+        counts, failures, running = ledger.counts(), ledger.failures(), ledger.living()
+        chains = ledger.signatures()
+    if as_json:
+        failed = [{"input": f.input, "output": str(folder / f.output), "error": f.error} for f in failures]
+        runs = [{"target": t, "process": p, "host": h, "since": s} for t, p, h, s in running]
+        made = [{"chain": chain, "results": count} for chain, count in chains]
+        click.echo(
+            json.dumps({"done": counts["done"], "failed": failed, "chains": made, "running": runs}, indent=1)
+        )
+        return int(bool(failures))
+    click.echo(f"{folder}: {counts['done']} done, {counts['failed']} failed")
+    for chain, count in chains:
+        click.echo(f"  {count} by {chain}")
+    for _, pid, host, started in running:
+        click.echo(f"  running: process {pid} on {host}, since {started}")
+    for failure in failures:
+        click.echo(f"  failed: {failure.error}")
+    return int(bool(failures))

@@ -1,0 +1,161 @@
+"""``verify``, ``explain``, ``filters`` and ``kernels``."""
+
+from __future__ import annotations
+
+import inspect as introspection
+from pathlib import Path
+from typing import Any
+
+import click
+
+from filterworks.cli.console import expected_errors
+
+
+@click.command()
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random data and kernels.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@expected_errors
+def verify(seed: int, as_json: bool) -> int:
+    """Check every engine and every filter against scipy on this machine.
+
+    One row per check with its largest error in units of what the documentation promises. Exit code 1
+    if one is outside.
+    """
+    import json
+
+    from filterworks import verification
+
+    report = verification.verify(seed)
+    if as_json:
+        rows = [
+            {"check": c.subject, "against": c.against, "cases": c.cases, "worst": c.worst, "ok": c.ok}
+            for c in report.checks
+        ]
+        click.echo(json.dumps({"ok": report.ok, "checks": rows}, indent=1))
+    else:
+        click.echo(report)
+    return 0 if report.ok else 1
+
+
+@click.command()
+@click.argument("image", metavar="IMAGE")
+@click.option(
+    "-f",
+    "--filter",
+    "texts",
+    multiple=True,
+    required=True,
+    metavar="NAME[:key=value,...]",
+    help="An operation; several are applied in order.",
+)
+@expected_errors
+def explain(image: str, texts: tuple[str, ...]) -> None:
+    """Tell how a chain is computed on an image: reach, engines, estimates and the time it took.
+
+    \b
+    Example:
+      filterworks explain photo.jpg -f gaussian:sigma=2 -f sobel
+    """
+    import time
+
+    from filterworks.files import open_image
+    from filterworks.operations import Chain
+    from filterworks.planner import tracing
+
+    chain = Chain.of(texts)
+    chain.check()
+    with open_image(Path(image)) as reader:
+        page = next(reader.pages())
+    pixels = page.pixels
+    click.echo(f"{image}: {' × '.join(map(str, pixels.shape))} {pixels.dtype}")
+    click.echo(f"chain: {chain}")
+    click.echo(f"reach: {chain.reach[0]} rows, {chain.reach[1]} columns")
+    for step in chain.steps:
+        chain_step = Chain((step,))
+        chain_step(pixels, axes=(0, 1))  # once for the caches
+        start = time.perf_counter()
+        with tracing() as trace:
+            chain_step(pixels, axes=(0, 1))
+        spent = time.perf_counter() - start
+        click.echo(f"\n{step}: {spent * 1e3:.2f} ms")
+        for problem, plan in trace.steps:
+            window = " × ".join(map(str, problem.spans))
+            click.echo(f"  window {window} on {' × '.join(map(str, problem.shape))} as {problem.work}")
+            click.echo("\n".join("    " + line for line in str(plan).splitlines()))
+        if not trace.steps:
+            click.echo("  no convolution in it")
+
+
+def _default(parameter: introspection.Parameter) -> str:
+    if parameter.default is introspection.Parameter.empty:
+        return parameter.name
+    return f"{parameter.name}={parameter.default}"
+
+
+def _signature(parameters: list[introspection.Parameter]) -> str:
+    return ", ".join(_default(p) for p in parameters)
+
+
+@click.command()
+@click.argument("name", required=False)
+@expected_errors
+def filters(name: str | None) -> None:
+    """List the filters with their parameters, or show the documentation of one."""
+    from filterworks.errors import ArgumentError, unknown
+    from filterworks.operations import COMMON, OPERATIONS
+
+    if name is None:
+        for key, operation in OPERATIONS.items():
+            click.echo(f"{key:<19}{_signature(list(operation.parameters.values()))}")
+            click.echo(f"{'':<19}{operation.summary}")
+        every = ", ".join(f"{key}={value}" for key, value in COMMON.items())
+        click.echo(f"\nEvery filter takes {every}.")
+        click.echo("Written as NAME:key=value,key=value; several in order, or joined by ' | '.")
+        return
+    if name not in OPERATIONS:
+        raise ArgumentError(unknown("filter", name, OPERATIONS))
+    click.echo(f"{name}: {_signature(list(OPERATIONS[name].parameters.values()))}\n")
+    click.echo(introspection.getdoc(OPERATIONS[name].function))
+
+
+@click.command()
+@click.argument("text", required=False, metavar="[NAME[:key=value,...]]")
+@expected_errors
+def kernels(text: str | None) -> None:
+    """List the kernels, or print the weights of one.
+
+    \b
+    Example:
+      filterworks kernels sobel:axis=0
+    """
+    from filterworks import kernels as named
+
+    if text is not None:
+        click.echo(_weights(text))
+        return
+    for key, function in named.KERNELS.items():
+        parameters = list(introspection.signature(function).parameters.values())
+        click.echo(f"{key:<19}{_signature(parameters)}")
+        click.echo(f"{'':<19}{(introspection.getdoc(function) or '').splitlines()[0]}")
+
+
+def _weights(text: str) -> Any:
+    import numpy as np
+
+    from filterworks import kernels as named
+    from filterworks.errors import ArgumentError, unknown
+    from filterworks.operations import parse_parameters
+
+    name, parameters = parse_parameters(text)
+    if name not in named.KERNELS:
+        raise ArgumentError(unknown("kernel", name, named.KERNELS))
+    accepted = introspection.signature(named.KERNELS[name]).parameters
+    for key in parameters:
+        if key not in accepted:
+            raise ArgumentError(f"{name}: " + unknown("parameter", key, accepted))
+    missing = [p.name for p in accepted.values() if p.default is p.empty and p.name not in parameters]
+    if missing:
+        raise ArgumentError(f"{name} needs a value for `{missing[0]}`")
+    weights = named.KERNELS[name](**parameters)
+    with np.printoptions(precision=6, suppress=True, linewidth=120, threshold=10_000):
+        return f"{weights}\nshape {weights.shape}, sum {weights.sum():.6g}"

@@ -1,0 +1,116 @@
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+import tifffile
+from PIL import Image
+
+from filterworks.cli import main
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Run the command line in this process."""
+
+    def run(*arguments):
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["filterworks", *map(str, arguments)])
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stopped:
+            main()
+        return Result(stopped.value.code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def process():
+    """Start the command line as a process of its own, in its own process group."""
+    started = []
+
+    def start(*arguments, **options):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "filterworks", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        if child.poll() is None:
+            os.killpg(child.pid, 9)
+        child.communicate()
+
+
+@pytest.fixture(scope="session")
+def _photos(tmp_path_factory):
+    """Nested folders of small real photos in every format."""
+    base = tmp_path_factory.mktemp("originals") / "photos"
+    colour = skimage.data.astronaut()[40:150, 100:241]
+    grey = skimage.data.camera()[60:160, 100:233]
+    (base / "trip" / "day one").mkdir(parents=True)
+    (base / "cells").mkdir()
+    Image.fromarray(colour).save(base / "face.jpg", quality=92, dpi=(300, 300))
+    Image.fromarray(colour).save(base / "trip" / "face.png")
+    Image.fromarray(colour).save(base / "trip" / "face.webp", lossless=True)
+    Image.fromarray(grey).save(base / "trip" / "day one" / "MAN.BMP")
+    alpha = np.dstack([colour, np.where(np.indices(colour.shape[:2]).sum(0) % 90 < 45, 255, 0).astype(np.uint8)])
+    Image.fromarray(alpha).save(base / "trip" / "cut.png")
+    deep = (grey.astype(np.uint16) * 257) ^ 21
+    cv2.imwrite(str(base / "cells" / "deep.tif"), deep)
+    cv2.imwrite(str(base / "cells" / "deep.pgm"), deep)
+    tifffile.imwrite(base / "cells" / "stack.tif", np.stack([deep, deep[::-1], deep // 2]), photometric="minisblack")
+    tifffile.imwrite(base / "cells" / "float.tiff", grey.astype(np.float32) / 255)
+    (base / "notes.txt").write_text("no image")
+    (base / ".hidden.png").write_bytes(b"")
+    return base
+
+
+@pytest.fixture
+def photos(_photos, tmp_path):
+    """A copy of the photos that a test may change."""
+    import shutil
+
+    return shutil.copytree(_photos, tmp_path / "photos")
+
+
+def pixels(path):
+    """What an independent reader sees in a file."""
+    if path.suffix.lower() in (".tif", ".tiff"):
+        return tifffile.imread(path)
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image.ndim == 3:
+        image = image[..., [2, 1, 0, 3][: image.shape[2]]]
+    return image
+
+
+def tree(folder):
+    """The files of a folder, without the ledger, and their content."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".filterworks.sqlite"
+    }
