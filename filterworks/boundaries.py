@@ -1,13 +1,13 @@
-"""What lies outside the data: six names, the other libraries' names for them, and padding.
+r"""What lies outside the data: six names, the other libraries' names for them, and padding.
 
 ==============  ==========================  ======================================================
-name            left \\| data \\| right     called elsewhere
+name            left | data | right     called elsewhere
 ==============  ==========================  ======================================================
-``constant``    k k k\\|a b c d\\|k k k     ndimage, numpy: constant; scipy.signal: fill; torch: zeros
-``nearest``     a a a\\|a b c d\\|d d d     numpy: edge; OpenCV, torch: replicate; libvips: copy
-``symmetric``   c b a\\|a b c d\\|d c b     ndimage, dask: reflect; OpenCV: REFLECT; libvips: mirror
-``mirror``      d c b\\|a b c d\\|c b a     numpy, torch: reflect; OpenCV: REFLECT_101
-``wrap``        b c d\\|a b c d\\|a b c     torch: circular; dask: periodic; libvips: repeat
+``constant``    k k k|a b c d|k k k     ndimage, numpy: constant; scipy.signal: fill; torch: zeros
+``nearest``     a a a|a b c d|d d d     numpy: edge; OpenCV, torch: replicate; libvips: copy
+``symmetric``   c b a|a b c d|d c b     ndimage, dask: reflect; OpenCV: REFLECT; libvips: mirror
+``mirror``      d c b|a b c d|c b a     numpy, torch: reflect; OpenCV: REFLECT_101
+``wrap``        b c d|a b c d|a b c     torch: circular; dask: periodic; libvips: repeat
 ``omit``        nothing: weights are renormalised over the samples inside
 ==============  ==========================  ======================================================
 """

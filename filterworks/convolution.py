@@ -155,7 +155,7 @@ def correlate(
 
 
 def correlate_factors(x: Array, factors: Factors, options: dict[str, Any]) -> Array:
-    """Correlate with the outer product of 1-D `factors`, which is never formed; `options` as in `correlate`."""
+    """Correlate with the outer product of 1-D `factors`; `options` are those of :func:`correlate`."""
     request, array, wanted = _request(x, Weights(None, factors), False, {**_DEFAULTS, **options})
     return finish(evaluation.evaluate(request, array), wanted)
 
@@ -213,29 +213,76 @@ def _request(
     """Check every argument once and return the canonical request, the data and the dtype asked for."""
     array = as_signal(x)
     real, imaginary = _as_weights(kernel, flip)
-    ndim = len(real.shape)
-    axes = as_axes(options["axes"], array.ndim, ndim)
     wanted = as_output_dtype(options["dtype"])
     work = compute_dtype(array.dtype)
     if wanted is not None and wanted.kind in "fc":
         work = np.promote_types(work, compute_dtype(wanted))
-    boundary = as_boundary(options["boundary"])
+    _check_weights(real, work)
+    axes = as_axes(options["axes"], array.ndim, len(real.shape))
+    stride, dilation, padding = _geometry(options, real.shape, tuple(array.shape[axis] for axis in axes))
+    if 0 in array.shape:
+        # An empty signal has an empty result: nothing is read outside of an empty axis.
+        padding = tuple(
+            pair if array.shape[axis] else (0, 0) for axis, pair in zip(axes, padding, strict=True)
+        )
+    problem = Problem(
+        array.shape,
+        array.dtype,
+        work,
+        real,
+        axes,
+        padding,
+        as_boundary(options["boundary"]),
+        stride,
+        dilation,
+    )
+    request = Request(
+        problem,
+        imaginary,
+        _as_fill(options["fill_value"], array.dtype.kind == "c"),
+        as_choice("nan_policy", options["nan_policy"], NAN_POLICIES),
+        planner.as_method(options["method"]),
+    )
+    return _with_ascending_axes(request), array, wanted
+
+
+def _geometry(
+    options: dict[str, Any], shape: tuple[int, ...], sizes: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
+    """Return stride, dilation and padding of a kernel of `shape` along axes of `sizes`."""
+    ndim = len(shape)
     stride = per_axis("stride", options["stride"], ndim, 1)
     dilation = per_axis("dilation", options["dilation"], ndim, 1)
-    spans = tuple(spread_size(k, d) for k, d in zip(real.shape, dilation, strict=True))
-    padding = _padding(options["mode"], spans, per_axis("origin", options["origin"], ndim), array.shape, axes)
-    _check_weights(real, work)
-    if axes != tuple(sorted(axes)):
-        order = sorted(range(ndim), key=axes.__getitem__)
-        axes, padding, stride, dilation = (
-            tuple(item[i] for i in order) for item in (axes, padding, stride, dilation)
-        )  # type: ignore[assignment]  # each keeps its own element type
-        real = weights(np.transpose(real.array, order))
-        imaginary = imaginary and weights(np.transpose(imaginary.array, order))
-    problem = Problem(array.shape, array.dtype, work, real, axes, padding, boundary, stride, dilation)
-    fill = _as_fill(options["fill_value"], array.dtype.kind == "c")
-    policy = as_choice("nan_policy", options["nan_policy"], NAN_POLICIES)
-    return Request(problem, imaginary, fill, policy, planner.as_method(options["method"])), array, wanted
+    spans = tuple(spread_size(k, d) for k, d in zip(shape, dilation, strict=True))
+    origin = per_axis("origin", options["origin"], ndim)
+    mode: Any = as_choice("mode", options["mode"], MODES)
+    if mode != "same" and any(origin):
+        raise ArgumentError(
+            f"an `origin` other than 0 needs mode='same'; got origin={origin} with mode={mode!r}"
+        )
+    if mode == "valid" and 0 not in sizes and any(n < k for n, k in zip(sizes, spans, strict=True)):
+        raise ArgumentError(
+            f"mode='valid' needs a kernel no longer than `x`: it spans {spans}, `x` has {sizes} there"
+        )
+    return stride, dilation, tuple(mode_padding(mode, k, o) for k, o in zip(spans, origin, strict=True))
+
+
+def _with_ascending_axes(request: Request) -> Request:
+    """Return the same request with the kernel transposed so that its axes follow those of the data."""
+    problem = request.problem
+    order = sorted(range(len(problem.axes)), key=problem.axes.__getitem__)
+    if order == list(range(len(order))):
+        return request
+    turned = replace(
+        problem,
+        weights=weights(np.transpose(problem.weights.array, order)),
+        axes=tuple(problem.axes[i] for i in order),
+        padding=tuple(problem.padding[i] for i in order),
+        stride=tuple(problem.stride[i] for i in order),
+        dilation=tuple(problem.dilation[i] for i in order),
+    )
+    imaginary = request.imaginary and weights(np.transpose(request.imaginary.array, order))
+    return replace(request, problem=turned, imaginary=imaginary)
 
 
 def _as_weights(kernel: ArrayLike | Weights, flip: bool) -> tuple[Weights, Weights | None]:
@@ -250,32 +297,15 @@ def _as_weights(kernel: ArrayLike | Weights, flip: bool) -> tuple[Weights, Weigh
 
 
 def _check_weights(kernel: Weights, work: np.dtype[Any]) -> None:
-    if kernel.absolute > np.finfo(work).max:
+    if kernel.absolute > float(np.finfo(work).max):
         raise ArgumentError(
             f"the kernel's weights do not fit {work}, in which this signal is computed; pass dtype='float64'"
         )
 
 
-def _padding(
-    mode: object, spans: tuple[int, ...], origin: tuple[int, ...], shape: tuple[int, ...], axes: tuple[int, ...]
-) -> tuple[tuple[int, int], ...]:
-    name: Any = as_choice("mode", mode, MODES)
-    if name != "same" and any(origin):
-        raise ArgumentError(f"an `origin` other than 0 needs mode='same'; got origin={origin} with mode={name!r}")
-    sizes = [shape[axis] for axis in axes]
-    if 0 in shape:
-        # An empty signal has an empty result: nothing is read outside of it.
-        return tuple((0, 0) if size == 0 else mode_padding(name, k, o) for size, k, o in zip(sizes, spans, origin, strict=True))
-    if name == "valid" and any(size < span for size, span in zip(sizes, spans, strict=True)):
-        raise ArgumentError(
-            f"mode='valid' needs a kernel no longer than `x`: it spans {spans} along axes of length {tuple(sizes)}"
-        )
-    return tuple(mode_padding(name, span, o) for span, o in zip(spans, origin, strict=True))
-
-
 def _as_fill(value: object, is_complex: bool) -> complex:
     try:
-        fill = complex(value)  # type: ignore[call-overload]  # the TypeError is the test
+        fill: complex = complex(value)  # type: ignore[call-overload]  # the TypeError is the test
     except (TypeError, ValueError):
         raise ArgumentTypeError(must("fill_value", "a number", value)) from None
     if fill.imag and not is_complex:

@@ -14,7 +14,7 @@ import numpy as np
 
 from filterworks import planner
 from filterworks.arguments import Array
-from filterworks.engines import ENGINES
+from filterworks.engine import ENGINES
 from filterworks.errors import ArgumentError, MissingDataError
 from filterworks.problem import Problem, Weights, weights
 
@@ -48,7 +48,9 @@ class Request:
 def evaluate(request: Request, x: Array) -> Array:
     """Return the result in the working precision, complex if the data or the weights are."""
     if 0 in request.problem.output_shape:
-        kind = np.result_type(request.problem.work, np.complex64 if _is_complex(request, x) else request.problem.work)
+        kind = np.result_type(
+            request.problem.work, np.complex64 if _is_complex(request, x) else request.problem.work
+        )
         return np.empty(request.problem.output_shape, kind)
     inexact = x.dtype.kind in "fc"
     if request.nan_policy == "raise" and inexact and np.isnan(x).any():
@@ -144,7 +146,10 @@ def _all_finite(x: Array) -> bool:
 def _counts(problem: Problem, indicator: Array, window: Array) -> Array:
     """Return Σ of small integers over each window, exact after rounding."""
     counting = replace(
-        problem, dtype=np.dtype(np.float32), work=np.dtype(np.float32), weights=weights(window.astype(np.float64))
+        problem,
+        dtype=np.dtype(np.float32),
+        work=np.dtype(np.float32),
+        weights=weights(window.astype(np.float64)),
     )
     values = indicator.astype(np.float32)
     plan = planner.choose(counting, "auto", values)

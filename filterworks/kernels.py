@@ -37,12 +37,16 @@ def outer(*factors: Kernel) -> Kernel:
     array([[ 1.,  0., -1.],
            [ 2.,  0., -2.]])
     """
-    return reduce(np.multiply.outer, factors)
+    return np.asarray(reduce(np.multiply.outer, factors))
 
 
 def per_axis_number(name: str, value: PerAxis, ndim: int, *, above: float | None = None) -> tuple[float, ...]:
     """Return one finite float per axis, from a number or a sequence of `ndim` numbers."""
-    items = list(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else [value] * ndim
+    items = (
+        list(value)
+        if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+        else [value] * ndim
+    )
     if len(items) != ndim:
         raise ArgumentError(must(name, f"a number or {ndim} of them, one per axis", value))
     return tuple(as_number(name, item, above=above) for item in items)
@@ -254,7 +258,7 @@ def laplacian(neighbours: int | None = None, ndim: int = 2) -> Kernel:
     distance = np.abs(np.indices((3,) * ndim) - 1).sum(axis=0)
     kernel = (distance == 1 if count == faces else distance > 0).astype(np.float64)
     kernel[(1,) * ndim] = -count
-    return kernel
+    return np.asarray(kernel)
 
 
 def log(sigma: PerAxis = 1.0, ndim: int = 2, truncate: float = 4.0) -> Kernel:
@@ -276,7 +280,9 @@ def dog_sigmas(low_sigma: float, high_sigma: float | None) -> tuple[float, float
     return low, high
 
 
-def dog(low_sigma: float = 1.0, high_sigma: float | None = None, ndim: int = 2, truncate: float = 4.0) -> Kernel:
+def dog(
+    low_sigma: float = 1.0, high_sigma: float | None = None, ndim: int = 2, truncate: float = 4.0
+) -> Kernel:
     """Return a narrow minus a wide Gaussian: a band-pass whose weights sum to 0.
 
     `high_sigma` is ``1.6 * low_sigma`` unless given, the ratio closest to the Laplacian of Gaussian.

@@ -8,25 +8,34 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from filterworks import filters, kernels
-from filterworks.arguments import Array, as_axes, as_signal, compute_dtype, saturate
+from filterworks.arguments import Array, as_axes, as_signal, saturate
 from filterworks.convolution import Axes
 from filterworks.errors import ArgumentError, unknown
+from filterworks.filters.options import float_dtype
+
+# Text that needs no quotes: nothing in it has a meaning of its own in a chain.
+_BARE = re.compile(r'[^\s,|()\[\]"=]+')
 
 Parameters = Mapping[str, Any]
 Reach = tuple[float, ...]
 
 # Of the options that every filter takes, those that a chain sets itself are not written in it.
-COMMON: dict[str, Any] = {"boundary": "symmetric", "fill_value": 0.0, "nan_policy": "propagate", "method": "auto"}
+COMMON: dict[str, Any] = {
+    "boundary": "symmetric",
+    "fill_value": 0.0,
+    "nan_policy": "propagate",
+    "method": "auto",
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,9 @@ def _half(name: str, default: int = 3) -> Callable[[Parameters, int], Reach]:
     return reach
 
 
-def _of_sigma(name: str = "sigma", default: float | None = None, truncate: float = 4.0) -> Callable[[Parameters, int], Reach]:
+def _of_sigma(
+    name: str = "sigma", default: float | None = None, truncate: float = 4.0
+) -> Callable[[Parameters, int], Reach]:
     def reach(parameters: Parameters, ndim: int) -> Reach:
         sigmas = kernels.per_axis_number(name, parameters.get(name, default), ndim)
         return tuple(int(parameters.get("truncate", truncate) * sigma + 0.5) for sigma in sigmas)
@@ -164,6 +175,7 @@ class Step:
         return self.operation.is_signed(dict(self.parameters))
 
     def __call__(self, x: Array, **options: Any) -> Array:
+        """Return the operation's result; `options` are those of every filter."""
         return self.operation.function(x, **dict(self.parameters), **options)
 
     def __str__(self) -> str:
@@ -201,12 +213,10 @@ def _frozen(value: Any) -> Any:
 
 
 def _written(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "[" + ",".join(map(_written, value)) + "]"
-    if isinstance(value, str | Path):
-        text = str(value)
-        return json.dumps(text) if any(sign in text for sign in ',|[]"') or _parsed(text) != text else text
-    return json.dumps(value)
+    """Return a value as JSON, or bare where that reads back as the same text."""
+    if isinstance(value, str) and _BARE.fullmatch(value) and _parsed(value) == value:
+        return value
+    return json.dumps(value, default=str, separators=(",", ":"))
 
 
 def _parsed(text: str) -> Any:
@@ -241,16 +251,29 @@ def parse_step(text: str) -> Step:
     >>> parse_step("gaussian:sigma=[1,2.5],boundary=wrap").parameters
     (('sigma', (1, 2.5)), ('boundary', 'wrap'))
     """
+    return step(*parse_parameters(text))
+
+
+def parse_parameters(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the parameters of ``name:key=value,key=value``.
+
+    Examples
+    --------
+    >>> parse_parameters("disk:radius=1.5")
+    ('disk', {'radius': 1.5})
+    """
     name, _, rest = text.strip().partition(":")
     parameters: dict[str, Any] = {}
     for item in _split(rest, ",") if rest.strip() else []:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
-            raise ArgumentError(f"{text.strip()!r}: parameters are written key=value, separated by commas; got {item!r}")
+            raise ArgumentError(
+                f"{text.strip()!r}: parameters are written key=value, separated by commas; got {item!r}"
+            )
         if key.strip() in parameters:
             raise ArgumentError(f"{text.strip()!r}: {key.strip()} is given twice")
         parameters[key.strip()] = _parsed(value.strip())
-    return step(name.strip(), parameters)
+    return name.strip(), parameters
 
 
 @dataclass(frozen=True)
@@ -336,7 +359,11 @@ class Chain:
             return self.steps[0](array, axes=along)
         result = array
         for one in self.steps:
-            result = one(result, axes=along) if one.is_signed else one(result, axes=along, dtype=_between(result))
+            result = (
+                one(result, axes=along)
+                if one.is_signed
+                else one(result, axes=along, dtype=float_dtype(result))
+            )
         keeps = array.dtype.kind in "iu" and not self.is_signed
         return saturate(result, array.dtype) if keeps else result
 
@@ -346,9 +373,3 @@ class Chain:
 
 def _whole(reach: Sequence[float]) -> Reach:
     return tuple(size if math.isinf(size) else int(size) for size in reach)
-
-
-def _between(array: Array) -> np.dtype[Any]:
-    """Return the dtype between operations: floats, so that nothing is rounded twice."""
-    work = compute_dtype(array.dtype)
-    return np.result_type(work, np.complex64) if array.dtype.kind == "c" else work

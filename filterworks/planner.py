@@ -1,6 +1,6 @@
 """Problem → Plan: which engine, and why.
 
-Each engine estimates its own time (:mod:`filterworks.engines`); the cheapest one that can do the
+Each engine estimates its own time (:mod:`filterworks.engine`); the cheapest one that can do the
 problem *within the contract's accuracy on these data* is taken.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from filterworks.arguments import Array
-from filterworks.engines import ENGINES
+from filterworks.engine import ENGINES
 from filterworks.errors import ArgumentError, ArgumentTypeError, EngineError, must, unknown
 from filterworks.problem import Problem
 
@@ -143,7 +143,9 @@ def _choose(problem: Problem, method: str, x: Array | None, local: bool) -> Plan
     if method != "auto":
         refusal = ENGINES[method].refusal(problem)
         if refusal:
-            raise EngineError(f"method {method!r} cannot do this: {refusal}; method='auto' finds one that can")
+            raise EngineError(
+                f"method {method!r} cannot do this: {refusal}; method='auto' finds one that can"
+            )
         return Plan(method, "asked for", {method: ENGINES[method].seconds(problem)})
     estimates = {
         name: engine.seconds(problem) for name, engine in ENGINES.items() if engine.refusal(problem) is None
@@ -154,5 +156,7 @@ def _choose(problem: Problem, method: str, x: Array | None, local: bool) -> Plan
         kept = [name for name in estimates if ENGINES[name].IS_LOCAL]
         fastest, best = best, min(kept, key=estimates.__getitem__)
         why = "samples are left out" if local else "the data hold large values beside small ones"
-        reason = f"the least estimated time of those accurate in each window; {why}, which rules out {fastest}"
+        reason = (
+            f"the least estimated time of those accurate in each window; {why}, which rules out {fastest}"
+        )
     return Plan(best, reason, estimates)

@@ -257,8 +257,8 @@ def output_padding(
 class DirectEquivalent(NamedTuple):
     """The direct convolution that computes a transposed one (one axis).
 
-    Put `inserted_zeros` zeros between the input samples, pad with `padding` (low, high) zeros (negative: crop)
-    of which `extra` lie at the far end alone, flip the kernel of `kernel` taps, correlate with `stride`.
+    Put `inserted_zeros` zeros between the samples, pad with `padding` (low, high) zeros (negative: crop), of
+    which `extra` lie at the far end alone, flip the kernel of `kernel` taps, correlate with `stride`.
     """
 
     kernel: int
@@ -273,10 +273,7 @@ def direct_equivalent(
 ) -> Any:
     """Return the direct convolution equal to a transposed one: k' = k, s' = 1, p' = d(k − 1) − p.
 
-    Returns
-    -------
-    DirectEquivalent
-        Or a tuple of them, one per axis. The dilation stays.
+    The dilation stays. Per-axis tuples in, a tuple of :class:`DirectEquivalent` out.
 
     Examples
     --------
@@ -389,11 +386,6 @@ def dilation_coverage(layers: Iterable[tuple[Size, Size]]) -> Any:
     ----------
     layers
         (kernel, dilation) of each layer.
-
-    Returns
-    -------
-    tuple
-        Two ints, or two tuples with one int per axis.
 
     Examples
     --------

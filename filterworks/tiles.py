@@ -20,6 +20,9 @@ from filterworks.boundaries import source_index
 from filterworks.shapes import spread_size
 from filterworks.threads import Scratch
 
+# Rows are cut at multiples of this many samples: a few whole vectors.
+VECTOR = 64
+
 Range = tuple[int, int]
 Box = tuple[Range, Range, Range]
 Source = slice | NDArray[np.intp] | None
@@ -53,14 +56,31 @@ def boxes(out: tuple[int, int, int], limit: int) -> Iterator[Box]:
     for size in reversed(out):
         parts = -(-size // max(min(size, limit), 1))
         step = max(-(-size // max(parts, 1)), 1)
+        if not steps and parts > 1 and limit >= VECTOR:
+            step = -(-step // VECTOR) * VECTOR
         steps.insert(0, step)
-        limit //= step
+        limit = max(limit // step, 1)
     ranges = [
         [(start, min(start + step, size)) for start in range(0, size, step)]
         for size, step in zip(out, steps, strict=True)
     ]
-    for z, y, x in product(*ranges):
-        yield z, y, x
+    yield from product(ranges[0], ranges[1], ranges[2])
+
+
+def dense_window(window: Window) -> Window:
+    """Return the window that computes every output, also those between the strides."""
+    return window._replace(stride=1, out=(window.out - 1) * window.stride + 1)
+
+
+def dense_range(part: Range, window: Window) -> Range:
+    """Return which outputs of the dense window hold a range of the strided one's."""
+    return part[0] * window.stride, (part[1] - 1) * window.stride + 1
+
+
+def within(box: Box) -> tuple[slice, slice, slice]:
+    """Return the place of a box among all outputs."""
+    z, y, x = (slice(*part) for part in box)
+    return z, y, x
 
 
 @dataclass(frozen=True)
@@ -84,7 +104,7 @@ class Patch:
     def copy_columns(self, columns: Array) -> None:
         """Write every tap into `columns`: (channel, *kernel, *outputs)."""
         wz, wy, wx = self.windows
-        sc, sz, sp, sy, sx = self.data.strides
+        sc, sz, _, sy, sx = self.data.strides
         rows = (sc, sz * wz.dilation, sy * wy.dilation)
         outs = (sz * wz.stride, sy * wy.stride, sx)
         if len(self.slots) == 1:
@@ -134,7 +154,7 @@ def read_patch(
     Where nothing has to be padded, converted or re-ordered the patch is a view of `x`.
     """
     starts = [low * w.stride - w.low for w, (low, _) in zip(windows, box, strict=True)]
-    counts = tuple(stop - start for start, stop in box)
+    counts = (box[0][1] - box[0][0], box[1][1] - box[1][0], box[2][1] - box[2][0])
     spans = [
         (n - 1) * w.stride + spread_size(w.kernel, w.dilation) for n, w in zip(counts, windows, strict=True)
     ]

@@ -84,7 +84,9 @@ def _linear(kernel: Callable[..., Plane]) -> Callable[..., Plane]:
     return reference
 
 
-def _gaussian(x: Plane, outside: _Outside, sigma: Any, truncate: float = 4.0, order: Any = 0, **rest: Any) -> Plane:
+def _gaussian(
+    x: Plane, outside: _Outside, sigma: Any, truncate: float = 4.0, order: Any = 0, **rest: Any
+) -> Plane:
     if outside.omit:
         return outside.correlate(x, kernels.gaussian(sigma, x.ndim, truncate, order))
     return np.asarray(
@@ -98,7 +100,9 @@ def _log(x: Plane, outside: _Outside, sigma: Any, truncate: float = 4.0, **rest:
     )
 
 
-def _dog(x: Plane, outside: _Outside, low_sigma: float, high_sigma: float | None = None, **rest: Any) -> Plane:
+def _dog(
+    x: Plane, outside: _Outside, low_sigma: float, high_sigma: float | None = None, **rest: Any
+) -> Plane:
     low, high = kernels.dog_sigmas(low_sigma, high_sigma)
     return _gaussian(x, outside, low, **rest) - _gaussian(x, outside, high, **rest)
 
@@ -115,7 +119,12 @@ def _median(x: Plane, outside: _Outside, size: Any = 3, **rest: Any) -> Plane:
 
 
 def _bilateral(
-    x: Plane, outside: _Outside, sigma_color: float, sigma_space: float = 2.0, truncate: float = 2.0, **rest: Any
+    x: Plane,
+    outside: _Outside,
+    sigma_color: float,
+    sigma_space: float = 2.0,
+    truncate: float = 2.0,
+    **rest: Any,
 ) -> Plane:
     radius = max(int(truncate * sigma_space + 0.5), 1)
     t = np.arange(-radius, radius + 1)
@@ -134,8 +143,13 @@ def _bilateral(
 
 
 def _canny(
-    x: Plane, outside: _Outside, sigma: float = 1.4, low: float | None = None, high: float | None = None, **rest: Any
-) -> Plane:
+    x: Plane,
+    outside: _Outside,
+    sigma: float = 1.4,
+    low: float | None = None,
+    high: float | None = None,
+    **rest: Any,
+) -> Array:
     smooth = _gaussian(x, outside, sigma)
     rows, columns = (
         ndimage.sobel(smooth, axis=axis, mode=outside.mode, cval=outside.value) for axis in (0, 1)
@@ -152,18 +166,18 @@ def _canny(
     for sign in (1, -1):
         beside = ndimage.map_coordinates(np.pad(strength, 1), place + sign * step + 1, order=1)
         ridge &= strength >= beside * (1 - 1e-6)
-    weak = ridge & (strength >= weak_limit) & (strength > 0)
+    weak = ridge & (strength >= weak_limit) & (strength > 1e-5 * np.abs(x).max())
     labels, _ = ndimage.label(weak, np.ones((3, 3)))
     strong = np.unique(labels[weak & (strength >= strong_limit)])
-    return np.isin(labels, strong[strong > 0])
+    return np.asarray(np.isin(labels, strong[strong > 0]))
 
 
 def _roberts(x: Plane, outside: _Outside, **rest: Any) -> Plane:
     return outside.magnitude(x, [kernels.roberts("main"), kernels.roberts("anti")])
 
 
-def _central(x: Plane, outside: _Outside, axis: int = -1, **rest: Any) -> Plane:
-    return outside.correlate(x, kernels.central_difference(axis, x.ndim))
+def _central(x: Plane, outside: _Outside, axis: int | None = None, **rest: Any) -> Plane:
+    return outside.correlate(x, kernels.central_difference(-1 if axis is None else axis, x.ndim))
 
 
 def _custom(x: Plane, outside: _Outside, flip: bool = False, **given: Any) -> Plane:
@@ -171,7 +185,7 @@ def _custom(x: Plane, outside: _Outside, flip: bool = False, **given: Any) -> Pl
     return outside.correlate(x, np.flip(taps) if flip else taps)
 
 
-REFERENCES: dict[str, Callable[..., Plane]] = {
+REFERENCES: dict[str, Callable[..., Array]] = {
     "mean": _linear(lambda n, size=3, **_: kernels.mean(size, n)),
     "gaussian": _gaussian,
     "binomial": _linear(lambda n, size=3, **_: kernels.binomial(size, n)),
@@ -308,7 +322,7 @@ def _scene(dtype: str, rng: np.random.Generator) -> Array:
     """Return a small picture with edges, gradients and noise."""
     rows, columns = np.mgrid[0:31, 0:43]
     picture = 60 + 2.0 * columns + 70 * (rows * 2 > columns) + rng.normal(0, 6, rows.shape)
-    return (np.clip(picture, 0, 255) * (257 if dtype == "uint16" else 1)).astype(dtype)
+    return np.asarray(np.clip(picture, 0, 255) * (257 if dtype == "uint16" else 1), dtype=dtype)
 
 
 def _gain(step: Step) -> float:
@@ -371,7 +385,9 @@ def _signal_cases(engine: str, dtype: str, rng: np.random.Generator) -> Iterator
             yield _signal_error(function, x, taps, expected, method=engine)
 
 
-def _signal_error(function: Callable[..., Array], x: Array, taps: Array, expected: Array, **options: Any) -> float:
+def _signal_error(
+    function: Callable[..., Array], x: Array, taps: Array, expected: Array, **options: Any
+) -> float:
     try:
         got = function(x, taps, **options)
     except EngineError:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -82,6 +83,23 @@ def _interrupts_stay_here() -> Iterator[None]:
 
 
 @contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Keep spawned processes from importing the caller's script, which may have no ``__main__`` guard.
+
+    Tasks need nothing from it; without this, every worker would run the script again.
+    """
+    main = sys.modules["__main__"]
+    hidden: dict[str, object] = {
+        name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__
+    }
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
+
+
+@contextmanager
 def _local_cluster(workers: int) -> Iterator[Pool]:
     import dask  # slow to load: only for those who ask for processes
     from distributed import Client, LocalCluster
@@ -90,15 +108,19 @@ def _local_cluster(workers: int) -> Iterator[Pool]:
         "distributed.worker.multiprocessing-method": "spawn",
         "distributed.admin.log-format": "%(message)s",
     }
-    with dask.config.set(settings), _interrupts_stay_here():
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            silence_logs="ERROR",
-        )
-    with cluster, Client(cluster, set_as_default=False) as client:
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        stack.enter_context(_without_main_module())
+        with _interrupts_stay_here():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                silence_logs="ERROR",
+            )
+        stack.enter_context(cluster)
+        client = stack.enter_context(Client(cluster, set_as_default=False))
         yield Pool(client.get_executor(pure=False, retries=2), workers, 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from collections.abc import Mapping
 from functools import cached_property
@@ -19,6 +20,7 @@ Range = Literal["auto", "clip", "abs", "stretch", "offset"]
 MAX_PIXELS = 300_000_000
 # A longer chain (a large kernel) is recorded by its beginning and its hash.
 _LONG = 400
+
 
 def _text(value: object) -> object:
     if not isinstance(value, str) or not value:
@@ -182,4 +184,9 @@ def read_tables(path: Path) -> dict[str, Any]:
 
 
 def _beside(base: Path, value: object) -> object:
-    return str(base / value) if isinstance(value, str) and value else value
+    """Return a path relative to the job file as people would write it from where they are."""
+    if not isinstance(value, str) or not value:
+        return value
+    place = os.path.normpath(base.resolve() / value)
+    here = Path.cwd()
+    return str(Path(place).relative_to(here)) if Path(place).is_relative_to(here) else place

@@ -16,7 +16,7 @@ from filterworks.files import Page
 from filterworks.operations import Chain
 
 # Samples of an image that are filtered at a time: the floats in between stay small.
-_BAND = 1 << 22
+_BAND = 1 << 20
 
 Apply = Callable[[Array], Array]
 

@@ -111,9 +111,9 @@ class _Run:
             self._tell(item, self._named(item, outcome, partial))
 
     def _record(self, kept: list[tuple[Item, Outcome, Path]]) -> None:
-        records = [_record(self.job, item, outcome) for item, outcome, _ in kept if outcome.state != "skipped"]
-        if records:
-            self.ledger.write(records)
+        changed = [(item, outcome) for item, outcome, _ in kept if outcome.state != "skipped"]
+        if changed:
+            self.ledger.write(_record(self.job, item, outcome) for item, outcome in changed)
 
     def _named(self, item: Item, outcome: Outcome, partial: Path) -> Outcome:
         """Give a recorded result its name; return the outcome, a failure if that cannot be done."""
@@ -307,7 +307,7 @@ def _known(job: Job, item: Item, record: Record | None) -> tuple[int, str] | Non
     if record is None or record.error is not None or record.output_size is None or record.output_hash is None:
         return None
     same = (record.input, record.input_size, record.input_mtime_ns, record.signature) == (
-        os.path.abspath(item.input),
+        _identity(item),
         item.size,
         item.mtime_ns,
         job.signature,
@@ -315,11 +315,15 @@ def _known(job: Job, item: Item, record: Record | None) -> tuple[int, str] | Non
     return (record.output_size, record.output_hash) if same else None
 
 
+def _identity(item: Item) -> str:
+    return os.path.abspath(item.input)  # noqa: PTH100  # Path.resolve would follow a link to its target
+
+
 def _record(job: Job, item: Item, outcome: Outcome) -> Record:
     done = outcome.state == "done"
     return Record(
         item.output,
-        os.path.abspath(item.input),
+        _identity(item),
         item.size,
         item.mtime_ns,
         job.signature,

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from filterworks.arguments import Array
-from filterworks.engines import fft, opencv, plain, separable
+from filterworks.engine import fft, opencv, plain, separable
 from filterworks.problem import Problem
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.arguments import Array
-from filterworks.engines.planes import border, filter_axis, filter_planes, readable
+from filterworks.engine.planes import border, filter_axis, filter_planes, readable
 from filterworks.problem import Problem
 
 IS_LOCAL = True

@@ -1,7 +1,8 @@
 """Named filters on arrays.
 
 Every filter takes the data first, then its own parameters, then the common options of
-:class:`~filterworks.filters.options.Options`. Kernels are slid as they are drawn (:func:`filterworks.correlate`).
+:class:`~filterworks.filters.options.Options`.
+Kernels are slid as they are drawn (:func:`filterworks.correlate`).
 
 Integers of any width come back in their own dtype, rounded and saturated, from the filters that keep
 the scale of the data (smoothing, sharpening); edges, derivatives and band-passes are signed or

@@ -6,7 +6,6 @@ from typing import Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from filterworks.arguments import Array, as_number, compute_dtype
 from filterworks.errors import ArgumentError, ArgumentTypeError, must
@@ -16,6 +15,8 @@ from filterworks.filters.smoothing import gaussian
 
 # Without thresholds of the caller's: these shares of the largest gradient.
 _LOW, _HIGH = 0.1, 0.2
+# Gradients below this share of the largest value are rounding, also in a flat image.
+_ROUNDING = 1e-5
 
 
 def canny(
@@ -67,20 +68,26 @@ def canny(
     smooth = gaussian(array, sigma, **settings, dtype=compute_dtype(array.dtype))
     rows, columns = (np.moveaxis(sobel(smooth, axis=axis, **settings), axes, (-2, -1)) for axis in axes)
     edges = np.zeros(rows.shape, bool)
+    floor = _ROUNDING * float(np.nanmax(np.abs(smooth), initial=0.0))
     for index in np.ndindex(rows.shape[:-2]):
-        edges[index] = _edges(rows[index], columns[index], limits)
+        edges[index] = _edges(rows[index], columns[index], limits, floor)
     return np.ascontiguousarray(np.moveaxis(edges, (-2, -1), axes))
 
 
 def _edges(
-    rows: NDArray[np.floating], columns: NDArray[np.floating], limits: tuple[float, float] | None
+    rows: NDArray[np.floating],
+    columns: NDArray[np.floating],
+    limits: tuple[float, float] | None,
+    floor: float,
 ) -> NDArray[np.bool_]:
+    from scipy import ndimage  # slow to load, and only used here
+
     strength = np.hypot(rows, columns)
     if strength.size == 0:
         return np.zeros(strength.shape, bool)
     peak = float(np.nanmax(strength, initial=0.0))
     low, high = limits if limits is not None else (_LOW * peak, _HIGH * peak)
-    weak = _ridge(strength, rows, columns) & (strength >= low) & (strength > 0)
+    weak = _ridge(strength, rows, columns) & (strength >= low) & (strength > floor)
     return np.asarray(ndimage.binary_propagation(weak & (strength >= high), np.ones((3, 3)), mask=weak))
 
 
@@ -101,7 +108,9 @@ def _ridge(
     falling = rows * columns >= 0
     ridge = np.ones(strength.shape, bool)
     for sign in (1, -1):
-        diagonal = np.where(falling, neighbour(sign, sign), np.where(steep, neighbour(sign, -sign), neighbour(-sign, sign)))
+        diagonal = np.where(
+            falling, neighbour(sign, sign), np.where(steep, neighbour(sign, -sign), neighbour(-sign, sign))
+        )
         straight = np.where(steep, neighbour(sign, 0), neighbour(0, sign))
         between = share * diagonal + (1 - share) * straight
         # A plateau between two samples keeps both: neither side is preferred.

@@ -43,9 +43,12 @@ def resolve_kernel(weights: ArrayLike | None, path: str | Path | None) -> NDArra
     if path is not None:
         return load_kernel(path)
     try:
-        return np.asarray(weights, dtype=np.result_type(np.asarray(weights), np.float64))
-    except (TypeError, ValueError):
-        raise ArgumentError(must("weights", "rows of numbers, all of one length", weights)) from None
+        taps = np.asarray(weights)
+    except ValueError:  # rows of different lengths
+        taps = np.empty(0, object)
+    if taps.dtype.kind not in "biufc":
+        raise ArgumentError(must("weights", "rows of numbers, all of one length", weights))
+    return taps
 
 
 def is_zero_sum(kernel: NDArray[Any]) -> bool:

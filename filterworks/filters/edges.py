@@ -17,9 +17,7 @@ from filterworks.filters.smoothing import gaussian
 from filterworks.kernels import PerAxis
 
 
-def _magnitude(
-    x: ArrayLike, smoothing: Sequence[float], axis: int | None, options: Options
-) -> Array:
+def _magnitude(x: ArrayLike, smoothing: Sequence[float], axis: int | None, options: Options) -> Array:
     array, axes, settings = prepared(x, options)
     wanted = as_output_dtype(settings.pop("dtype", None))
     if array.dtype.kind == "c" and axis is None:
@@ -81,16 +79,20 @@ def scharr(x: ArrayLike, *, axis: int | None = None, **options: Unpack[Options])
     return _magnitude(x, (3, 10, 3), axis, options)
 
 
-def central_difference(x: ArrayLike, *, axis: int = -1, **options: Unpack[Options]) -> Array:
+def central_difference(x: ArrayLike, *, axis: int | None = None, **options: Unpack[Options]) -> Array:
     """Return half the difference of the two neighbours along `axis`: the slope per sample.
+
+    Unless given, `axis` is the last of the filtered axes.
 
     Examples
     --------
     >>> central_difference(np.array([0.0, 1, 4, 9]), boundary="nearest")
     array([0.5, 2. , 4. , 2.5])
     """
-    array, _, settings = prepared(x, options)
-    settings["axes"] = as_axes(axis, array.ndim)
+    array, axes, settings = prepared(x, options)
+    settings["axes"] = axes[-1:] if axis is None else as_axes(axis, array.ndim)
+    if not set(settings["axes"]) <= set(axes):
+        raise ArgumentError(must("axis", f"among the filtered axes {axes}", axis))
     return correlate_factors(array, (np.array([-0.5, 0.0, 0.5]),), settings)
 
 

@@ -56,16 +56,19 @@ def keeping(array: Array, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_planar(name: str, axes: tuple[int, ...]) -> None:
+    """Refuse anything but two axes."""
     if len(axes) != 2:
         raise ArgumentError(f"{name} works along two axes; name them with `axes`, got {len(axes)}")
 
 
 def float_dtype(array: Array) -> np.dtype[Any]:
+    """Return the float or complex dtype in which the data are filtered."""
     work = compute_dtype(array.dtype)
     return np.result_type(work, np.complex64) if array.dtype.kind == "c" else work
 
 
 def smooth(x: ArrayLike, kernel: Kernel, options: Options) -> Array:
+    """Return the data filtered with a kernel that keeps their scale."""
     array, axes, settings = prepared(x, options)
     if kernel.ndim != len(axes):
         raise ArgumentError(f"the kernel has {kernel.ndim} axes; name as many with `axes`, got {len(axes)}")

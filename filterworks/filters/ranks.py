@@ -21,7 +21,7 @@ from filterworks.arguments import (
     finish,
 )
 from filterworks.boundaries import as_boundary, pad
-from filterworks.engines.planes import filter_planes
+from filterworks.engine.planes import filter_planes
 from filterworks.errors import ArgumentError, ArgumentTypeError, MissingDataError, must
 from filterworks.filters.options import Options, check_planar, keeping, prepared
 
@@ -35,24 +35,32 @@ def _odd_sizes(size: int | Sequence[int], count: int) -> tuple[int, ...]:
         raise ArgumentError(must("size", f"an odd integer or {count} of them, one per axis", size))
     for item in sizes:
         if as_int("size", item, 1) % 2 == 0:
-            raise ArgumentError(must("size", "odd, so that the window has a middle and the median is a sample", size))
+            raise ArgumentError(
+                must("size", "odd, so that the window has a middle and the median is a sample", size)
+            )
     return tuple(sizes)
 
 
-def _padded(array: Array, axes: tuple[int, ...], radii: Sequence[int], options: dict[str, Any]) -> tuple[Array, bool]:
+def _padded(
+    array: Array, axes: tuple[int, ...], radii: Sequence[int], options: dict[str, Any]
+) -> tuple[Array, bool]:
     """Return the data with `radii` samples around them, and whether NaN in them are to be left out."""
     if array.dtype.kind == "c":
         raise ArgumentTypeError(must("x", "real: complex numbers have no order", array.dtype))
     policy = as_choice("nan_policy", options.get("nan_policy", "propagate"), NAN_POLICIES)
     boundary = as_boundary(options["boundary"])
     if policy == "raise" and array.dtype.kind == "f" and np.isnan(array).any():
-        raise MissingDataError("`x` holds NaN and nan_policy='raise' forbids them; 'propagate' and 'omit' accept them")
+        raise MissingDataError(
+            "`x` holds NaN and nan_policy='raise' forbids them; 'propagate' and 'omit' accept them"
+        )
     fill = as_number("fill_value", options.get("fill_value", 0.0))
     if boundary == "omit" or (boundary == "constant" and fill != np.asarray(fill).astype(array.dtype)):
         array = array.astype(compute_dtype(array.dtype), copy=False)
     if boundary == "omit":
         if policy == "propagate" and array.dtype.kind == "f" and np.isnan(array).any():
-            raise ArgumentError("boundary='omit' with NaN in `x` needs nan_policy='omit' for a filter by rank")
+            raise ArgumentError(
+                "boundary='omit' with NaN in `x` needs nan_policy='omit' for a filter by rank"
+            )
         policy, fill = "omit", np.nan
     return pad(array, axes, [(r, r) for r in radii], boundary, fill), policy == "omit"
 
@@ -95,13 +103,17 @@ def _median(padded: Array, axes: tuple[int, ...], sizes: tuple[int, ...]) -> Arr
     window = [1] * padded.ndim
     for axis, size in zip(axes, sizes, strict=True):
         window[axis] = size
-    values = padded if padded.dtype.kind in "iuf" and padded.dtype != np.float16 else padded.astype(np.float32)
+    values = (
+        padded if padded.dtype.kind in "iuf" and padded.dtype != np.float16 else padded.astype(np.float32)
+    )
     return np.asarray(ndimage.median_filter(values, size=tuple(window), mode="nearest"))[tuple(inside)]
 
 
 def _opencv_median(padded: Array, axes: tuple[int, int], size: int, inside: tuple[slice, ...]) -> Array:
     sizes = (padded.shape[axes[0]], padded.shape[axes[1]])
-    filtered = filter_planes(padded, axes, sizes, lambda image: cv2.medianBlur(image, size), padded.dtype)
+    filtered = filter_planes(
+        padded, axes, sizes, lambda image: np.asarray(cv2.medianBlur(image, size)), padded.dtype
+    )
     return np.ascontiguousarray(filtered[inside])
 
 
@@ -125,7 +137,7 @@ def _row_medians(rows: Array, omit: bool) -> Array:
     lower = ordered[index, np.maximum((count - 1) // 2, 0)]
     result = lower / 2 + upper / 2
     result[count == 0 if omit else count < rows.shape[1]] = np.nan
-    return result
+    return np.asarray(result)
 
 
 def bilateral(
@@ -172,7 +184,8 @@ def bilateral(
         return finish(array.astype(compute_dtype(array.dtype)), wanted)
     padded, omit = _padded(array, axes, (radius, radius), settings)
     planes = np.moveaxis(padded, axes, (-2, -1))
-    out = np.empty(array.shape, compute_dtype(array.dtype))
+    float_wanted = wanted is not None and wanted.kind == "f"
+    out = np.empty(array.shape, wanted if float_wanted else compute_dtype(array.dtype))
     targets = np.moveaxis(out, axes, (-2, -1))
     for index in np.ndindex(planes.shape[:-2]):
         targets[index] = _bilateral_plane(planes[index], radius, range_width, space_width, omit)
@@ -185,14 +198,20 @@ def _bilateral_plane(
     rows, columns = (n - 2 * radius for n in padded.shape)
     if padded.dtype == np.uint8:
         image = cv2.bilateralFilter(
-            padded.astype(np.float32), 2 * radius + 1, range_width, space_width, borderType=cv2.BORDER_REPLICATE
+            padded.astype(np.float32),
+            2 * radius + 1,
+            range_width,
+            space_width,
+            borderType=cv2.BORDER_REPLICATE,
         )
         return np.asarray(image[radius : radius + rows, radius : radius + columns], dtype=np.float64)
     out = np.empty((rows, columns))
     step = max((1 << 16) // max(columns, 1), 1)
     for row in range(0, rows, step):
         part = padded[row : row + min(step, rows - row) + 2 * radius]
-        out[row : row + step] = _bilateral_band(part.astype(np.float64), radius, range_width, space_width, omit)
+        out[row : row + step] = _bilateral_band(
+            part.astype(np.float64), radius, range_width, space_width, omit
+        )
     return out
 
 

@@ -25,7 +25,11 @@ def mean(x: ArrayLike, size: int | Sequence[int] = 3, **options: Unpack[Options]
     array([0, 3, 3, 3, 1, 2], dtype=uint8)
     """
     array, axes, settings = prepared(x, options)
-    shape = kernels.mean(size, len(axes)).shape if isinstance(size, Sequence) else (as_int("size", size, 1),) * len(axes)
+    shape = (
+        kernels.mean(size, len(axes)).shape
+        if isinstance(size, Sequence)
+        else (as_int("size", size, 1),) * len(axes)
+    )
     if len(shape) != len(axes):
         raise ArgumentError(must("size", f"an integer or {len(axes)} of them, one per axis", size))
     return correlate_factors(array, tuple(np.full(n, 1.0 / n) for n in shape), keeping(array, settings))

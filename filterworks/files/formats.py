@@ -1,0 +1,103 @@
+"""The image formats: what each is called, which suffixes it has, how it is recognised and what it holds."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, cast
+
+from filterworks.errors import unknown
+from filterworks.files.page import ImageInfo, Layout, Page
+from filterworks.files.source import Source, UnnamedFileError
+
+Pages = Callable[[], Iterator[Page]]
+
+
+class Codec(Protocol):
+    """What the module of a format offers."""
+
+    HOLDS: str  # for people: depths, channels, pages
+    MANY_PAGES: bool
+
+    def holds(self, layout: Layout) -> bool:
+        """Whether a page of this layout can be written."""
+
+    def read(self, source: Source) -> tuple[ImageInfo, Pages]:
+        """Read the header; the pages are decoded when they are asked for."""
+
+    def write(self, file: BinaryIO, pages: Iterable[Page], like: ImageInfo, quality: int) -> None:
+        """Write the pages, which :meth:`holds`, with the metadata of `like`."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One line of the table: the title, the module, the suffixes and how the files begin."""
+
+    title: str
+    module: str
+    suffixes: tuple[str, ...]
+    magic: bytes
+
+    @property
+    def codec(self) -> Codec:
+        """The module, imported when it is first asked for."""
+        return cast("Codec", importlib.import_module(f"filterworks.files.{self.module}"))
+
+
+FORMATS = {
+    "png": Format("PNG", "png", (".png",), rb"\x89PNG\r\n\x1a\n"),
+    "jpeg": Format("JPEG", "jpeg", (".jpg", ".jpeg"), rb"\xff\xd8\xff"),
+    "webp": Format("WebP", "webp", (".webp",), rb"RIFF....WEBP"),
+    "tiff": Format("TIFF", "tiff", (".tif", ".tiff"), rb"II[*+]\x00|MM\x00[*+]"),
+    "bmp": Format("BMP", "bmp", (".bmp",), rb"BM.{12}[\x0c-\x7c]\x00\x00\x00"),
+    "pnm": Format("PNM", "pnm", (".pgm", ".ppm", ".pnm"), rb"P[1-7][\s#]"),
+}
+IMAGE_SUFFIXES = tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
+_BY_SUFFIX = {suffix: name for name, form in FORMATS.items() for suffix in form.suffixes}
+
+
+def format_by_suffix(suffix: str) -> str:
+    """Return the name of the format with this suffix.
+
+    Examples
+    --------
+    >>> format_by_suffix(".JPG")
+    'jpeg'
+    """
+    found = _BY_SUFFIX.get(suffix.lower())
+    if found is None:
+        raise UnnamedFileError(unknown("image suffix", suffix, IMAGE_SUFFIXES))
+    return found
+
+
+def format_by_content(head: bytes) -> str | None:
+    """Return the name of the format that a file with these first bytes has, if it is one of ours.
+
+    Examples
+    --------
+    >>> format_by_content(b"P5 300 200 255 ")
+    'pnm'
+    """
+    for name, form in FORMATS.items():
+        if re.match(form.magic, head, re.DOTALL):
+            return name
+    return None
+
+
+def why_not(name: str, layout: Layout, page_count: int) -> str | None:
+    """Return why pages of this layout do not fit the format and which suffixes can take them, or None."""
+    form = FORMATS[name]
+    if _fits(form, layout, page_count):
+        return None
+    others = [
+        suffix for other in FORMATS.values() if _fits(other, layout, page_count) for suffix in other.suffixes
+    ]
+    pages = "" if page_count == 1 else f", {page_count} pages"
+    advice = f"; use {' or '.join(others)}" if others else "; no image format here can take it"
+    return f"{form.title} holds {form.codec.HOLDS}; this image has {layout}{pages}{advice}"
+
+
+def _fits(form: Format, layout: Layout, page_count: int) -> bool:
+    return form.codec.holds(layout) and (page_count == 1 or form.codec.MANY_PAGES)

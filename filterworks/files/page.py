@@ -1,0 +1,150 @@
+"""What is known about an image: its pixels, page by page, and all that is not pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from filterworks.arguments import Array
+
+Alpha = Literal["none", "straight", "premultiplied"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of an image.
+
+    Parameters
+    ----------
+    pixels
+        (rows, columns) or (rows, columns, channels), at least 2 channels, in native byte order.
+        Files of 1, 2 and 4 bits give uint8 from 0 to 255. Four channels without alpha are CMYK,
+        where 0 means no ink.
+    alpha
+        What the last channel means: ``straight`` and ``premultiplied`` are opacities.
+    """
+
+    pixels: Array
+    alpha: Alpha = "none"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    r"""Everything in a file that is not pixels.
+
+    Parameters
+    ----------
+    exif
+        An Exif block: a small TIFF file, without the prefix ``Exif\0\0`` of JPEG.
+    icc, xmp
+        The colour profile and the XMP packet, as they are.
+    resolution
+        Dots per inch along columns (x) and rows (y).
+    cmyk
+        Whether four channels without alpha are inks.
+    own
+        What only a file of the same format can take over; each format knows its own.
+    """
+
+    exif: bytes | None = None
+    icc: bytes | None = None
+    xmp: bytes | None = None
+    resolution: tuple[float, float] | None = None
+    cmyk: bool = False
+    own: Any = None
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What is needed to write results that look like their input; picklable.
+
+    Parameters
+    ----------
+    format
+        The name of the format: ``png``, ``jpeg``, ...
+    page_count
+        The number of pages.
+    shape, dtype, alpha
+        Of the first page, as in :class:`Page`.
+    metadata
+        All that is not pixels.
+
+    Examples
+    --------
+    >>> ImageInfo("png", 1, (200, 300, 3), np.dtype("uint8")).channels
+    3
+    """
+
+    format: str
+    page_count: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    alpha: Alpha = "none"
+    metadata: Metadata = field(default_factory=Metadata)
+
+    @property
+    def channels(self) -> int:
+        """The number of channels, 1 for a grey page."""
+        return self.shape[2] if len(self.shape) == 3 else 1
+
+    @property
+    def layout(self) -> Layout:
+        """What a format has to be able to hold."""
+        return Layout(self.dtype.name, self.channels, self.alpha, self.metadata.cmyk)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sample type, channels and their meaning: what decides whether a format can hold a page.
+
+    Examples
+    --------
+    >>> str(Layout("uint16", 4, "straight"))
+    'uint16, 4 channels with alpha'
+    """
+
+    dtype: str
+    channels: int
+    alpha: Alpha = "none"
+    cmyk: bool = False
+
+    def __str__(self) -> str:
+        names = {"none": "", "straight": " with alpha", "premultiplied": " with premultiplied alpha"}
+        channels = "1 channel" if self.channels == 1 else f"{self.channels} channels"
+        return f"{self.dtype}, {channels}{' (CMYK)' if self.kind == 'cmyk' else names[self.alpha]}"
+
+    @property
+    def kind(self) -> str:
+        """The name of the channels: ``grey``, ``grey+alpha``, ``rgb``, ``rgb+alpha``, ``cmyk`` or ``other``.
+
+        Examples
+        --------
+        >>> Layout("uint8", 3).kind, Layout("uint8", 4, "straight").kind
+        ('rgb', 'rgb+alpha')
+        """
+        if self.alpha == "none":
+            opaque = {1: "grey", 3: "rgb", 4: "cmyk" if self.cmyk else "other"}
+            return opaque.get(self.channels, "other")
+        if self.alpha == "straight":
+            return {2: "grey+alpha", 4: "rgb+alpha"}.get(self.channels, "other")
+        return "other"
+
+
+def layout_of(page: Page, like: ImageInfo) -> Layout:
+    """Return the layout of `page`, whose four channels are inks where those of `like` are."""
+    channels = page.pixels.shape[2] if page.pixels.ndim == 3 else 1
+    return Layout(page.pixels.dtype.name, channels, page.alpha, like.metadata.cmyk)
+
+
+def icc_for(like: ImageInfo, kind: str) -> bytes | None:
+    """Return the colour profile of `like` if it describes this kind of channels.
+
+    The profile of an RGB photo means nothing for the grey result of an edge filter, and readers reject it.
+    """
+    profile = like.metadata.icc
+    spaces = {"grey": b"GRAY", "grey+alpha": b"GRAY", "rgb": b"RGB ", "rgb+alpha": b"RGB ", "cmyk": b"CMYK"}
+    if profile is None or len(profile) < 20 or profile[16:20] != spaces.get(kind, profile[16:20]):
+        return None
+    return profile

@@ -1,0 +1,171 @@
+"""TIFF: page by page, with the tags, the compression and the layout of every page.
+
+Sources: Adobe, TIFF Revision 6.0; the BigTIFF design, http://bigtiff.org.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from filterworks.files import exif
+from filterworks.files.ifd import Entry, read_ifd
+from filterworks.files.page import ImageInfo, Layout, Metadata, Page
+from filterworks.files.source import Source, UnnamedFileError
+from filterworks.files.tiff_layout import PALETTE, RGB, SEPARATED, YCBCR, Directory, Style, parse
+from filterworks.files.tiff_pixels import decode
+from filterworks.files.tiff_writer import Form, StoredPage, TiffWriter
+
+HOLDS = "any number of pages of integers of 8 to 64 bits or float16, float32 and float64, any channels"
+MANY_PAGES = True
+_MAX_PAGES = 100_000
+_MAX_TAGS = 256 << 20
+# Tags that describe how the pixels of the input were stored, or point into it: sizes, strips and
+# tiles, colour maps, extremes, sub-images, JPEG tables.
+_NOT_COPIED = frozenset((
+    256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 280, 281, 284, *range(288, 294), 317, 320,
+    *range(321, 329), 330, 338, 339, 340, 341, 347, *range(512, 522), 529, 530, 531, 532, 559,
+))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tiff:
+    """What only another TIFF can take over: byte order, 64-bit offsets, and style and tags of every page."""
+
+    form: Form
+    pages: tuple[StoredPage, ...]
+
+
+def holds(layout: Layout) -> bool:
+    """Whether a page of this layout can be written."""
+    dtype = np.dtype(layout.dtype)
+    return dtype.kind in "iuf" and dtype.itemsize <= 8
+
+
+def read(source: Source) -> tuple[ImageInfo, Any]:
+    """Read and check the directories of all pages."""
+    form, position = _header(source)
+    offsets: list[int] = []
+    stored: list[StoredPage] = []
+    shared: dict[Any, Any] = {}
+    first: tuple[Directory, dict[int, Entry]] | None = None
+    size = 0
+    for offset, tags in _chain(source, form, position):
+        directory = parse(tags, form.order, source)
+        first = first or (directory, tags)
+        page = StoredPage(_style_to_write(directory), tuple(e for t, e in tags.items() if _is_copied(t, e)))
+        # The pages of a stack mostly look alike: equal values are kept once.
+        size += 0 if page in shared else sum(len(entry.data) for entry in page.tags)
+        if size > _MAX_TAGS:
+            raise UnnamedFileError(f"has more than {_MAX_TAGS >> 20} MiB of tags")
+        offsets.append(offset)
+        stored.append(shared.setdefault(page, page))
+    if first is None:
+        raise UnnamedFileError("is corrupt: it holds no page")
+    directory, tags = first
+    _refuse_hidden_pages(tags, len(offsets), directory, source)
+    metadata = _metadata(tags, directory, Tiff(form, tuple(stored)))
+    alpha = stored[0].style.alpha
+    info = ImageInfo("tiff", len(offsets), directory.shape, directory.dtype, alpha, metadata)
+
+    def pages() -> Iterator[Page]:
+        for offset in offsets:
+            tags, _ = read_ifd(source.at, offset, form.order, big=form.big)
+            directory = parse(tags, form.order, source)
+            yield Page(decode(source, directory), directory.style.alpha)
+
+    return info, pages
+
+
+def _header(source: Source) -> tuple[Form, int]:
+    order = "<" if source.at(0, 2) == b"II" else ">"
+    (version,) = struct.unpack(order + "H", source.at(2, 2))
+    if version == 42:
+        return Form(order, big=False), struct.unpack(order + "I", source.at(4, 4))[0]
+    return Form(order, big=True), struct.unpack(order + "Q", source.at(8, 8))[0]
+
+
+def _chain(source: Source, form: Form, position: int) -> Iterator[tuple[int, dict[int, Entry]]]:
+    """Yield offset and tags of every directory; end chains that run in circles or without end."""
+    seen: set[int] = set()
+    while position:
+        if position in seen:
+            raise UnnamedFileError(
+                f"is corrupt: its pages run in a circle (back to byte {position} after {len(seen)} pages)"
+            )
+        if len(seen) == _MAX_PAGES:
+            raise UnnamedFileError(f"has more than {_MAX_PAGES:,} pages, which no real stack has")
+        seen.add(position)
+        tags, following = read_ifd(source.at, position, form.order, big=form.big)
+        yield position, tags
+        position = following
+
+
+def _is_copied(tag: int, entry: Entry) -> bool:
+    # Kinds 13 and 18 are offsets of directories inside the input.
+    return tag not in _NOT_COPIED and entry.kind not in (13, 18)
+
+
+def _style_to_write(directory: Directory) -> Style:
+    """Return the style of a page after decoding: palettes have become RGB."""
+    style = directory.style
+    if style.photometric == PALETTE:
+        return replace(style, photometric=RGB, samples=3)
+    if style.photometric == YCBCR and directory.channels < 3:
+        return replace(style, photometric=RGB)
+    return style
+
+
+def _refuse_hidden_pages(tags: dict[int, Entry], count: int, directory: Directory, source: Source) -> None:
+    """ImageJ writes stacks above 4 GB with one directory, and the other pages behind its pixels."""
+    description = tags[270].data if 270 in tags else b""
+    found = re.search(rb"^ImageJ=.*?^images=(\d+)", description, re.DOTALL | re.MULTILINE)
+    if not found or count > 1 or int(found[1]) < 2:
+        return
+    one = directory.rows * directory.columns * directory.style.samples * directory.dtype.itemsize
+    if directory.offsets[0] + one * int(found[1]) <= source.size:
+        raise UnnamedFileError(
+            f"is an ImageJ stack whose {int(found[1])} pages share one directory, "
+            "which is not supported; save it as BigTIFF or OME-TIFF"
+        )
+
+
+def _metadata(tags: dict[int, Entry], directory: Directory, own: Tiff) -> Metadata:
+    return Metadata(
+        exif.pack(tags.values()),
+        tags[exif.ICC].data if exif.ICC in tags else None,
+        tags[exif.XMP].data if exif.XMP in tags else None,
+        exif.resolution_in(tags),
+        directory.style.photometric == SEPARATED and directory.style.samples == 4,
+        own,
+    )
+
+
+def write(file: BinaryIO, pages: Iterable[Page], like: ImageInfo, quality: int) -> None:
+    """Write one page after the other, each like the page of `like` with the same number."""
+    own = like.metadata.own or Tiff(Form("<", big=False), (_translated(like),))
+    writer = None
+    for number, page in enumerate(pages):
+        if writer is None:
+            # Whether 32 bits are enough for the offsets has to be known before the first byte.
+            big = own.form.big or page.pixels.nbytes * max(1, like.page_count) > 1 << 31
+            writer = TiffWriter(file, replace(own.form, big=big), like, quality)
+        writer.add(page, own.pages[min(number, len(own.pages) - 1)])
+
+
+def _translated(like: ImageInfo) -> StoredPage:
+    """Return tags with the metadata of a file of another format."""
+    metadata = like.metadata
+    tags = {tag: e for tag, e in exif.unpack(metadata.exif or b"").items() if tag in exif.COMMON}
+    if metadata.resolution:
+        tags.update((entry.tag, entry) for entry in exif.resolution_entries(metadata.resolution))
+    if metadata.xmp:
+        tags[exif.XMP] = Entry(exif.XMP, 1, len(metadata.xmp), metadata.xmp)
+    if metadata.icc:
+        tags[exif.ICC] = Entry(exif.ICC, 7, len(metadata.icc), metadata.icc)
+    return StoredPage(Style(photometric=-1, samples=0), tuple(tags.values()))

@@ -1,0 +1,201 @@
+"""Decode the strips and tiles of a TIFF page."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from filterworks.arguments import Array
+from filterworks.files import jpeg
+from filterworks.files.source import Source, UnnamedFileError, decode_with
+from filterworks.files.tiff_layout import (
+    ADOBE_DEFLATE,
+    CCITT_3,
+    CCITT_4,
+    CCITT_RLE,
+    DEFLATE,
+    JPEG,
+    LZMA,
+    LZW,
+    MIN_IS_BLACK,
+    MIN_IS_WHITE,
+    NONE,
+    PACKBITS,
+    RGB,
+    SEPARATED,
+    YCBCR,
+    ZSTD,
+    Directory,
+)  # fmt: skip
+
+_CODECS = {
+    LZW: "lzw_decode",
+    DEFLATE: "deflate_decode",
+    ADOBE_DEFLATE: "deflate_decode",
+    PACKBITS: "packbits_decode",
+    LZMA: "lzma_decode",
+    ZSTD: "zstd_decode",
+}
+_FAX = {CCITT_RLE: "ccittrle_decode", CCITT_3: "ccittfax3_decode", CCITT_4: "ccittfax4_decode"}
+_JPEG_COLOURS = {
+    MIN_IS_WHITE: ("GRAYSCALE", "GRAYSCALE"),
+    MIN_IS_BLACK: ("GRAYSCALE", "GRAYSCALE"),
+    RGB: ("RGB", "RGB"),
+    SEPARATED: ("CMYK", "CMYK"),
+    YCBCR: ("YCBCR", "RGB"),
+}
+
+
+def decode(source: Source, directory: Directory) -> Array:
+    """Return the pixels of a page: (rows, columns) or (rows, columns, channels), native byte order."""
+    style = directory.style
+    planes, down, across = directory.grid
+    height, width = directory.segment
+    depth = 1 if style.planar else style.samples
+    image = np.empty((planes, directory.rows, directory.columns, depth), directory.dtype)
+    for index in range(planes * down * across):
+        plane, rest = divmod(index, down * across)
+        row, column = (rest // across) * height, (rest % across) * width
+        target = image[plane, row : row + height, column : column + width]
+        if style.compression == NONE and directory.bits >= 8 and style.tile is None:
+            _read_into(source, directory, index, target)
+            continue
+        # The last strip may be shorter than the others, a tile never is.
+        rows = height if style.tile else len(target)
+        part = _segment(source, directory, index, (rows, width, depth))[: len(target), : target.shape[1]]
+        if part.shape != target.shape:
+            raise UnnamedFileError(f"is corrupt: a strip or tile has {len(part)} of {len(target)} rows")
+        target[:] = part
+    return _meaning(image, directory)
+
+
+def _read_into(source: Source, directory: Directory, index: int, target: Array) -> None:
+    """Read an uncompressed strip to where it belongs: no copy is made."""
+    if directory.counts and directory.counts[index] < target.nbytes:
+        raise UnnamedFileError(
+            f"is corrupt: a strip holds {directory.counts[index]} of {target.nbytes} bytes"
+        )
+    source.read_into(directory.offsets[index], target)
+    if directory.fill_order == 2:
+        import imagecodecs
+
+        target[:] = decode_with(imagecodecs.bitorder_decode, target)
+    if not directory.stored.isnative:
+        target.byteswap(inplace=True)
+
+
+def _segment(source: Source, directory: Directory, index: int, shape: tuple[int, int, int]) -> Array:
+    """Return one strip or tile of this shape (rows, columns, channels)."""
+    needed = _packed_bytes(shape, directory)
+    count = directory.counts[index] if directory.counts else needed
+    if count > 4 * needed + (1 << 20):
+        raise UnnamedFileError(
+            f"is corrupt: a strip or tile of {needed} bytes is said to be packed into {count}"
+        )
+    data = source.at(directory.offsets[index], count)
+    if directory.style.compression == JPEG:
+        return _jpeg(data, directory, shape)
+    samples = _unpacked(data, directory, shape, needed)
+    if directory.style.predictor not in (2, 3) or directory.style.compression == NONE:
+        return samples
+    import imagecodecs
+
+    undo = imagecodecs.delta_decode if directory.style.predictor == 2 else imagecodecs.floatpred_decode
+    restored: Array = decode_with(undo, samples, axis=-2)
+    return restored
+
+
+def _packed_bytes(shape: tuple[int, int, int], directory: Directory) -> int:
+    rows, columns, depth = shape
+    return rows * -(-columns * depth * directory.bits // 8)
+
+
+def _unpacked(data: bytes, directory: Directory, shape: tuple[int, int, int], needed: int) -> Array:
+    """Decompress, and spread samples of fewer than 8 bits."""
+    import imagecodecs
+
+    if directory.fill_order == 2:
+        data = bytes(decode_with(imagecodecs.bitorder_decode, data))
+    compression = directory.style.compression
+    if compression in _FAX:
+        return _fax(data, directory, shape)
+    if compression != NONE:
+        # A last strip may be packed as if it were full.
+        room = max(needed, _packed_bytes((*directory.segment, shape[2]), directory))
+        data = decode_with(getattr(imagecodecs, _CODECS[compression]), data, out=room)
+    if len(data) < needed:
+        raise UnnamedFileError(f"is corrupt: a strip or tile holds {len(data)} of {needed} bytes")
+    if directory.bits < 8:
+        return _spread(np.frombuffer(data, np.uint8, needed), directory.bits, shape)
+    # The floating-point predictor stores the most significant bytes first, whatever the file's byte order.
+    stored = directory.dtype if directory.style.predictor == 3 and compression != NONE else directory.stored
+    samples = np.frombuffer(data, stored, needed // stored.itemsize)
+    return samples.astype(directory.dtype).reshape(shape)
+
+
+def _spread(packed: Array, bits: int, shape: tuple[int, int, int]) -> Array:
+    lines = packed.reshape(shape[0], -1)
+    shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
+    samples = (lines[..., None] >> shifts) & np.uint8((1 << bits) - 1)
+    return samples.reshape(shape[0], -1)[:, : shape[1], None]
+
+
+def _fax(data: bytes, directory: Directory, shape: tuple[int, int, int]) -> Array:
+    import imagecodecs
+
+    if directory.bits != 1:
+        raise UnnamedFileError("is corrupt: fax compression of more than 1 bit")
+    options = {"t4options": directory.fax_options} if directory.style.compression == CCITT_3 else {}
+    codec = getattr(imagecodecs, _FAX[directory.style.compression])
+    pixels: Array = decode_with(codec, data, height=shape[0], width=shape[1], **options)
+    if pixels.size != shape[0] * shape[1]:
+        raise UnnamedFileError("is corrupt: a fax strip has a wrong size")
+    return pixels.reshape(shape).astype(np.uint8)
+
+
+def _jpeg(data: bytes, directory: Directory, shape: tuple[int, int, int]) -> Array:
+    if directory.bits != 8 or directory.stored.kind != "u":
+        raise UnnamedFileError(f"has JPEG strips of {directory.bits} bits, and only 8 are supported")
+    packed = Source(io.BytesIO(data), len(data))
+    rows, columns = jpeg.size_of(packed)
+    if rows > directory.segment[0] or columns > directory.segment[1]:
+        raise UnnamedFileError(
+            f"is corrupt: a JPEG of {columns} × {rows} pixels is larger than its strip or tile"
+        )
+    data = data[: jpeg.end_of(data)]
+    import imagecodecs
+
+    colours, wanted = _JPEG_COLOURS.get(directory.style.photometric, (None, None))
+    if shape[2] not in (3, 4):
+        colours, wanted = "GRAYSCALE", "GRAYSCALE"
+    options: dict[str, Any] = {
+        "tables": directory.jpeg_tables,
+        "colorspace": colours,
+        "outcolorspace": wanted,
+    }
+    pixels: Array = decode_with(imagecodecs.jpeg8_decode, data, **options)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if pixels.shape[2] != shape[2]:
+        raise UnnamedFileError(
+            f"is corrupt: a JPEG strip has {pixels.shape[2]} channels instead of {shape[2]}"
+        )
+    return pixels
+
+
+def _meaning(image: Array, directory: Directory) -> Array:
+    """Return (rows, columns[, channels]) with palettes applied, white as the largest value, 8 bits."""
+    pixels = np.moveaxis(image[..., 0], 0, -1) if directory.style.planar else image[0]
+    if directory.palette is not None:
+        return directory.palette[pixels[..., 0]]
+    if directory.bits < 8:
+        pixels = pixels * np.uint8(255 // ((1 << directory.bits) - 1))
+    if is_inverted(directory.style.photometric, directory.dtype):
+        pixels = np.invert(pixels)
+    return pixels[..., 0] if directory.channels == 1 else pixels
+
+
+def is_inverted(photometric: int, dtype: np.dtype[Any]) -> bool:
+    """Whether 0 means white: pages hold the opposite, as in all other formats."""
+    return photometric == MIN_IS_WHITE and dtype.kind == "u"

@@ -1,0 +1,96 @@
+"""A folder of photos, against reading and writing it without a filter: ``python -m tests.benchmarks.folder``.
+
+All contenders use both cores, write the same formats and take turns.
+"""
+
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import skimage.data
+
+from filterworks.files import open_image, write_image
+from tests.benchmarks.timing import interleaved
+
+COUNT, SIDE = 24, 4
+
+
+def make(folder, suffix):
+    photo = skimage.data.astronaut()[..., ::-1]
+    large = np.tile(photo, (SIDE, SIDE, 1))
+    for i in range(COUNT):
+        image = np.roll(large, 37 * i, 0)
+        if suffix == "tif":
+            image = image[..., 1].astype(np.uint16) * 257
+        cv2.imwrite(str(folder / f"{i}.{suffix}"), image)
+
+
+def threaded(folder, out, task):
+    def run():
+        cv2.setNumThreads(1)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda path: task(path, out / path.name), sorted(folder.iterdir())))
+        cv2.setNumThreads(2)
+
+    return run
+
+
+def copy_pixels(path, place):
+    with open_image(path) as reader:
+        write_image(place, reader.pages(), reader.info)
+
+
+def opencv_loop(path, place):
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix == ".jpg" else []
+    cv2.imwrite(str(place), cv2.GaussianBlur(image, (17, 17), 2), options)
+
+
+def ours(folder, out):
+    from filterworks.batch.job import make_job
+    from filterworks.batch.plan import make_worklist
+    from filterworks.batch.run import run_job
+    from filterworks.cli.console import Lines
+
+    def run():
+        shutil.rmtree(out, ignore_errors=True)
+        tables = {
+            "input": {"paths": [str(folder)]},
+            "filter": [{"name": "gaussian", "sigma": 2.0}],
+            "output": {"path": str(out)},
+        }
+        job = make_job(tables, "benchmark")
+        report = run_job(job, make_worklist(job), Lines(True, False))
+        assert report.done == COUNT
+
+    return run
+
+
+def main():
+    print(
+        f"{COUNT} images of {SIDE * 512} × {SIDE * 512}, gaussian σ=2, rate relative to reading and writing without a filter"
+    )
+    for suffix in ("jpg", "png", "tif"):
+        with tempfile.TemporaryDirectory() as base:
+            folder, out = Path(base) / "in", Path(base) / "out"
+            folder.mkdir()
+            out.mkdir()
+            make(folder, suffix)
+            medians = interleaved({
+                "read and write": threaded(folder, out, copy_pixels),
+                "filterworks": ours(folder, Path(base) / "ours"),
+                "OpenCV loop, 2 threads": threaded(folder, out, opencv_loop),
+            }, repeats=3)  # fmt: skip
+        base_time = medians["read and write"]
+        for name, seconds in medians.items():
+            print(
+                f"  {suffix:<4} {name:<24} {seconds:6.2f} s  {COUNT / seconds:6.1f} files/s  {base_time / seconds:5.2f}"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
