@@ -18,27 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from filterworks import evaluation, planner
-from filterworks.arguments import (
-    MODES,
-    NAN_POLICIES,
-    Array,
-    Mode,
-    NanPolicy,
-    as_axes,
-    as_choice,
-    as_kernel,
-    as_output_dtype,
-    as_signal,
-    compute_dtype,
-    finish,
-    per_axis,
-)
-from filterworks.boundaries import as_boundary
-from filterworks.errors import ArgumentError, ArgumentTypeError, must
-from filterworks.evaluation import Request
+from filterworks.arguments import Array, Mode, NanPolicy, finish
+from filterworks.errors import ArgumentTypeError, must
 from filterworks.planner import Plan
-from filterworks.problem import Factors, Problem, Weights, weights
-from filterworks.shapes import mode_padding, spread_size
+from filterworks.problem import Factors, outer_weights
+from filterworks.request import DEFAULTS, Request, make_request
 
 Axes = int | Sequence[int] | None
 PerKernelAxis = int | Sequence[int]
@@ -121,8 +105,8 @@ def convolve(
     >>> convolve(np.array([1, 2, 4], dtype="uint8"), [1, 2], mode="full", boundary="nearest")
     array([ 3.,  4.,  8., 12.], dtype=float32)
     """
-    request, array, wanted = _request(x, kernel, True, locals())
-    return finish(evaluation.evaluate(request, array), wanted)
+    request, array = make_request(x, kernel, True, locals())
+    return finish(evaluation.evaluate(request, array), request.dtype)
 
 
 def correlate(
@@ -150,14 +134,14 @@ def correlate(
     >>> correlate([0, 0, 1, 0, 0], [1, 2, 3])
     array([0., 3., 2., 1., 0.])
     """
-    request, array, wanted = _request(x, kernel, False, locals())
-    return finish(evaluation.evaluate(request, array), wanted)
+    request, array = make_request(x, kernel, False, locals())
+    return finish(evaluation.evaluate(request, array), request.dtype)
 
 
 def correlate_factors(x: Array, factors: Factors, options: dict[str, Any]) -> Array:
     """Correlate with the outer product of 1-D `factors`; `options` are those of :func:`correlate`."""
-    request, array, wanted = _request(x, Weights(None, factors), False, {**_DEFAULTS, **options})
-    return finish(evaluation.evaluate(request, array), wanted)
+    request, array = make_request(x, outer_weights(factors), False, {**DEFAULTS, **options})
+    return finish(evaluation.evaluate(request, array), request.dtype)
 
 
 def plan(x: ArrayLike, kernel: ArrayLike, **options: Any) -> Plan:
@@ -173,10 +157,10 @@ def plan(x: ArrayLike, kernel: ArrayLike, **options: Any) -> Plan:
     >>> plan(np.zeros((64, 64)), np.ones((3, 3))).engine in ("separable", "opencv")
     True
     """
-    unknown_names = set(options) - set(_DEFAULTS)
+    unknown_names = set(options) - set(DEFAULTS)
     if unknown_names:
-        raise ArgumentTypeError(must("options", f"among {', '.join(_DEFAULTS)}", sorted(unknown_names)))
-    request, array, _ = _request(x, kernel, True, {**_DEFAULTS, **options})
+        raise ArgumentTypeError(must("options", f"among {', '.join(DEFAULTS)}", sorted(unknown_names)))
+    request, array = make_request(x, kernel, True, {**DEFAULTS, **options})
     with planner.tracing() as trace:
         _planned(request, array)
     return trace.steps[0][1]
@@ -191,123 +175,3 @@ def _planned(request: Request, array: Array) -> None:
         problem = replace(problem, shape=array.shape, dtype=array.dtype)
     clean = np.where(np.isfinite(array), array, array.dtype.type(0)) if array.dtype.kind == "f" else array
     planner.choose(problem, request.method, clean, local=local and request.method == "auto")
-
-
-_DEFAULTS: dict[str, Any] = {
-    "mode": "same",
-    "boundary": "constant",
-    "fill_value": 0.0,
-    "origin": 0,
-    "axes": None,
-    "stride": 1,
-    "dilation": 1,
-    "nan_policy": "propagate",
-    "dtype": None,
-    "method": "auto",
-}
-
-
-def _request(
-    x: ArrayLike, kernel: ArrayLike | Weights, flip: bool, options: dict[str, Any]
-) -> tuple[Request, Array, np.dtype[Any] | None]:
-    """Check every argument once and return the canonical request, the data and the dtype asked for."""
-    array = as_signal(x)
-    real, imaginary = _as_weights(kernel, flip)
-    wanted = as_output_dtype(options["dtype"])
-    work = compute_dtype(array.dtype)
-    if wanted is not None and wanted.kind in "fc":
-        work = np.promote_types(work, compute_dtype(wanted))
-    _check_weights(real, work)
-    axes = as_axes(options["axes"], array.ndim, len(real.shape))
-    stride, dilation, padding = _geometry(options, real.shape, tuple(array.shape[axis] for axis in axes))
-    if 0 in array.shape:
-        # An empty signal has an empty result: nothing is read outside of an empty axis.
-        padding = tuple(
-            pair if array.shape[axis] else (0, 0) for axis, pair in zip(axes, padding, strict=True)
-        )
-    problem = Problem(
-        array.shape,
-        array.dtype,
-        work,
-        real,
-        axes,
-        padding,
-        as_boundary(options["boundary"]),
-        stride,
-        dilation,
-    )
-    request = Request(
-        problem,
-        imaginary,
-        _as_fill(options["fill_value"], array.dtype.kind == "c"),
-        as_choice("nan_policy", options["nan_policy"], NAN_POLICIES),
-        planner.as_method(options["method"]),
-    )
-    return _with_ascending_axes(request), array, wanted
-
-
-def _geometry(
-    options: dict[str, Any], shape: tuple[int, ...], sizes: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
-    """Return stride, dilation and padding of a kernel of `shape` along axes of `sizes`."""
-    ndim = len(shape)
-    stride = per_axis("stride", options["stride"], ndim, 1)
-    dilation = per_axis("dilation", options["dilation"], ndim, 1)
-    spans = tuple(spread_size(k, d) for k, d in zip(shape, dilation, strict=True))
-    origin = per_axis("origin", options["origin"], ndim)
-    mode: Any = as_choice("mode", options["mode"], MODES)
-    if mode != "same" and any(origin):
-        raise ArgumentError(
-            f"an `origin` other than 0 needs mode='same'; got origin={origin} with mode={mode!r}"
-        )
-    if mode == "valid" and 0 not in sizes and any(n < k for n, k in zip(sizes, spans, strict=True)):
-        raise ArgumentError(
-            f"mode='valid' needs a kernel no longer than `x`: it spans {spans}, `x` has {sizes} there"
-        )
-    return stride, dilation, tuple(mode_padding(mode, k, o) for k, o in zip(spans, origin, strict=True))
-
-
-def _with_ascending_axes(request: Request) -> Request:
-    """Return the same request with the kernel transposed so that its axes follow those of the data."""
-    problem = request.problem
-    order = sorted(range(len(problem.axes)), key=problem.axes.__getitem__)
-    if order == list(range(len(order))):
-        return request
-    turned = replace(
-        problem,
-        weights=weights(np.transpose(problem.weights.array, order)),
-        axes=tuple(problem.axes[i] for i in order),
-        padding=tuple(problem.padding[i] for i in order),
-        stride=tuple(problem.stride[i] for i in order),
-        dilation=tuple(problem.dilation[i] for i in order),
-    )
-    imaginary = request.imaginary and weights(np.transpose(request.imaginary.array, order))
-    return replace(request, problem=turned, imaginary=imaginary)
-
-
-def _as_weights(kernel: ArrayLike | Weights, flip: bool) -> tuple[Weights, Weights | None]:
-    """Return the weights as correlation slides them: flipped for convolution, else conjugated."""
-    if isinstance(kernel, Weights):
-        return kernel, None
-    taps = as_kernel(kernel)
-    taps = np.flip(taps) if flip else np.conj(taps)
-    if taps.dtype.kind != "c":
-        return weights(taps), None
-    return weights(taps.real), weights(taps.imag)
-
-
-def _check_weights(kernel: Weights, work: np.dtype[Any]) -> None:
-    if kernel.absolute > float(np.finfo(work).max):
-        raise ArgumentError(
-            f"the kernel's weights do not fit {work}, in which this signal is computed; pass dtype='float64'"
-        )
-
-
-def _as_fill(value: object, is_complex: bool) -> complex:
-    try:
-        fill: complex = complex(value)  # type: ignore[call-overload]  # the TypeError is the test
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(must("fill_value", "a number", value)) from None
-    if fill.imag and not is_complex:
-        raise ArgumentError(must("fill_value", "real for a real signal", value))
-    return fill

@@ -7,7 +7,7 @@ So every engine has the same meaning, and none needs to know of these.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,33 +16,11 @@ from filterworks import planner
 from filterworks.arguments import Array
 from filterworks.engine import ENGINES
 from filterworks.errors import ArgumentError, MissingDataError
-from filterworks.problem import Problem, Weights, weights
+from filterworks.problem import Problem, weights
+from filterworks.request import Request
 
 # Weights that cancel to less than this share of their size leave nothing to divide by.
 _VANISHES = 1e-12
-
-
-@dataclass(frozen=True)
-class Request:
-    """A problem, with what the engines do not see.
-
-    Attributes
-    ----------
-    problem
-        The problem with the real part of the weights.
-    imaginary
-        The imaginary part of the weights, or None.
-    fill_value
-        What lies outside under ``constant``.
-    nan_policy, method
-        As in :func:`filterworks.convolve`.
-    """
-
-    problem: Problem
-    imaginary: Weights | None
-    fill_value: complex
-    nan_policy: str
-    method: str
 
 
 def evaluate(request: Request, x: Array) -> Array:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -139,6 +140,13 @@ def choose(problem: Problem, method: str, x: Array | None = None, *, local: bool
     return plan
 
 
+@lru_cache(maxsize=512)
+def _estimates(problem: Problem) -> dict[str, float]:
+    return {
+        name: engine.seconds(problem) for name, engine in ENGINES.items() if engine.refusal(problem) is None
+    }
+
+
 def _choose(problem: Problem, method: str, x: Array | None, local: bool) -> Plan:
     if method != "auto":
         refusal = ENGINES[method].refusal(problem)
@@ -147,9 +155,7 @@ def _choose(problem: Problem, method: str, x: Array | None, local: bool) -> Plan
                 f"method {method!r} cannot do this: {refusal}; method='auto' finds one that can"
             )
         return Plan(method, "asked for", {method: ENGINES[method].seconds(problem)})
-    estimates = {
-        name: engine.seconds(problem) for name, engine in ENGINES.items() if engine.refusal(problem) is None
-    }
+    estimates = _estimates(problem)
     best = min(estimates, key=estimates.__getitem__)
     reason = "the least estimated time"
     if not ENGINES[best].IS_LOCAL and (local or (x is not None and is_spiky(x))):
@@ -159,4 +165,4 @@ def _choose(problem: Problem, method: str, x: Array | None, local: bool) -> Plan
         reason = (
             f"the least estimated time of those accurate in each window; {why}, which rules out {fastest}"
         )
-    return Plan(best, reason, estimates)
+    return Plan(best, reason, dict(estimates))

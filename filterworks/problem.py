@@ -61,7 +61,8 @@ class Weights:
         found = []
         for axis in range(self.array.ndim):
             line = self.array[tuple(slice(None) if i == axis else pivot[i] for i in range(self.array.ndim))]
-            found.append(line if axis == 0 else line / peak)
+            found.append(line / _unit(line, peak))
+        found[0] = found[0] * (peak / math.prod(float(f[p]) for f, p in zip(found, pivot, strict=True)))
         remainder = float(np.abs(outer(*found) - self.array).sum())
         return tuple(found) if remainder <= _ROUNDING * self.absolute else None
 
@@ -92,6 +93,13 @@ class Weights:
         return self.nonzero < math.prod(self.shape)
 
 
+def _unit(line: NDArray[np.float64], peak: float) -> float:
+    """Return what to divide a line by: integers stay integers, so that integer data stay exact."""
+    if np.abs(line).max() < 2**53 and (line == np.rint(line)).all():
+        return float(np.gcd.reduce(line.astype(np.int64)))
+    return peak
+
+
 @lru_cache(maxsize=256)
 def _analysed(content: bytes, shape: tuple[int, ...]) -> Weights:
     return Weights(np.frombuffer(content, dtype=np.float64).reshape(shape))
@@ -100,6 +108,16 @@ def _analysed(content: bytes, shape: tuple[int, ...]) -> Weights:
 def weights(array: NDArray[np.float64]) -> Weights:
     """Return the analysed weights; the same content is analysed once."""
     return _analysed(np.ascontiguousarray(array, dtype=np.float64).tobytes(), array.shape)
+
+
+@lru_cache(maxsize=256)
+def _analysed_factors(contents: tuple[bytes, ...]) -> Weights:
+    return Weights(None, tuple(np.frombuffer(content, dtype=np.float64) for content in contents))
+
+
+def outer_weights(factors: Factors) -> Weights:
+    """Return the analysed outer product of 1-D float64 factors, which is not formed."""
+    return _analysed_factors(tuple(factor.tobytes() for factor in factors))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,204 @@
+"""Arguments, checked once, become a frozen request.
+
+Everything that does not depend on the values of the data is worked out here and remembered, so that
+the next call of the same kind pays for a look-up only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from filterworks import planner
+from filterworks.arguments import (
+    MODES,
+    NAN_POLICIES,
+    Array,
+    as_axes,
+    as_choice,
+    as_kernel,
+    as_output_dtype,
+    as_signal,
+    compute_dtype,
+    per_axis,
+)
+from filterworks.boundaries import as_boundary
+from filterworks.errors import ArgumentError, ArgumentTypeError, must
+from filterworks.problem import Problem, Weights, weights
+from filterworks.shapes import mode_padding, spread_size
+
+DEFAULTS: dict[str, Any] = {
+    "mode": "same",
+    "boundary": "constant",
+    "fill_value": 0.0,
+    "origin": 0,
+    "axes": None,
+    "stride": 1,
+    "dilation": 1,
+    "nan_policy": "propagate",
+    "dtype": None,
+    "method": "auto",
+}
+
+# Options whose values compare equal only if they mean the same: 1 and True do not.
+_REMEMBERED = (int, str, float, type(None), type, np.dtype)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A problem, with what the engines do not see.
+
+    Attributes
+    ----------
+    problem
+        The problem with the real part of the weights.
+    imaginary
+        The imaginary part of the weights, or None.
+    fill_value
+        What lies outside under ``constant``.
+    nan_policy, method
+        As in :func:`filterworks.convolve`.
+    dtype
+        Of the result, if the caller asked for one.
+    """
+
+    problem: Problem
+    imaginary: Weights | None
+    fill_value: complex
+    nan_policy: str
+    method: str
+    dtype: np.dtype[Any] | None
+
+
+def make_request(
+    x: ArrayLike, kernel: ArrayLike | Weights, flip: bool, options: dict[str, Any]
+) -> tuple[Request, Array]:
+    """Return the canonical request and the data.
+
+    Parameters
+    ----------
+    x, kernel
+        Data and kernel as the caller gave them; `Weights` are taken as they slide.
+    flip
+        Whether the kernel is to be flipped (convolution) or conjugated (correlation).
+    options
+        A value for every name in `DEFAULTS`.
+
+    Raises
+    ------
+    ArgumentError
+        An argument is out of range, unknown or inconsistent with another.
+    """
+    array = as_signal(x)
+    real, imaginary = _as_weights(kernel, flip)
+    values = tuple(options[name] for name in DEFAULTS)
+    plain = all(type(value) in _REMEMBERED or _is_int_tuple(value) for value in values)
+    canonical = _canonical if plain else _canonical.__wrapped__
+    return canonical(array.shape, array.dtype, real, imaginary, values), array
+
+
+def _is_int_tuple(value: object) -> bool:
+    return type(value) is tuple and all(type(item) is int for item in value)
+
+
+@lru_cache(maxsize=512)
+def _canonical(
+    shape: tuple[int, ...],
+    signal: np.dtype[Any],
+    real: Weights,
+    imaginary: Weights | None,
+    values: tuple[Any, ...],
+) -> Request:
+    options = dict(zip(DEFAULTS, values, strict=True))
+    wanted = as_output_dtype(options["dtype"])
+    work = compute_dtype(signal)
+    if wanted is not None and wanted.kind in "fc":
+        work = np.promote_types(work, compute_dtype(wanted))
+    _check_weights(real, work)
+    axes = as_axes(options["axes"], len(shape), len(real.shape))
+    stride, dilation, padding = _geometry(options, real.shape, tuple(shape[axis] for axis in axes))
+    if 0 in shape:
+        # An empty signal has an empty result: nothing is read outside of an empty axis.
+        padding = tuple(pair if shape[axis] else (0, 0) for axis, pair in zip(axes, padding, strict=True))
+    boundary = as_boundary(options["boundary"])
+    problem = Problem(shape, signal, work, real, axes, padding, boundary, stride, dilation)
+    request = Request(
+        problem,
+        imaginary,
+        _as_fill(options["fill_value"], signal.kind == "c"),
+        as_choice("nan_policy", options["nan_policy"], NAN_POLICIES),
+        planner.as_method(options["method"]),
+        wanted,
+    )
+    return _with_ascending_axes(request)
+
+
+def _geometry(
+    options: dict[str, Any], shape: tuple[int, ...], sizes: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
+    """Return stride, dilation and padding of a kernel of `shape` along axes of `sizes`."""
+    ndim = len(shape)
+    stride = per_axis("stride", options["stride"], ndim, 1)
+    dilation = per_axis("dilation", options["dilation"], ndim, 1)
+    spans = tuple(spread_size(k, d) for k, d in zip(shape, dilation, strict=True))
+    origin = per_axis("origin", options["origin"], ndim)
+    mode: Any = as_choice("mode", options["mode"], MODES)
+    if mode != "same" and any(origin):
+        raise ArgumentError(
+            f"an `origin` other than 0 needs mode='same'; got origin={origin} with mode={mode!r}"
+        )
+    if mode == "valid" and 0 not in sizes and any(n < k for n, k in zip(sizes, spans, strict=True)):
+        raise ArgumentError(
+            f"mode='valid' needs a kernel no longer than `x`: it spans {spans}, `x` has {sizes} there"
+        )
+    return stride, dilation, tuple(mode_padding(mode, k, o) for k, o in zip(spans, origin, strict=True))
+
+
+def _with_ascending_axes(request: Request) -> Request:
+    """Return the same request with the kernel transposed so that its axes follow those of the data."""
+    problem = request.problem
+    order = sorted(range(len(problem.axes)), key=problem.axes.__getitem__)
+    if order == list(range(len(order))):
+        return request
+    turned = replace(
+        problem,
+        weights=weights(np.transpose(problem.weights.array, order)),
+        axes=tuple(problem.axes[i] for i in order),
+        padding=tuple(problem.padding[i] for i in order),
+        stride=tuple(problem.stride[i] for i in order),
+        dilation=tuple(problem.dilation[i] for i in order),
+    )
+    imaginary = request.imaginary and weights(np.transpose(request.imaginary.array, order))
+    return replace(request, problem=turned, imaginary=imaginary)
+
+
+def _as_weights(kernel: ArrayLike | Weights, flip: bool) -> tuple[Weights, Weights | None]:
+    """Return the weights as correlation slides them: flipped for convolution, else conjugated."""
+    if isinstance(kernel, Weights):
+        return kernel, None
+    taps = as_kernel(kernel)
+    taps = np.flip(taps) if flip else np.conj(taps)
+    if taps.dtype.kind != "c":
+        return weights(taps), None
+    return weights(taps.real), weights(taps.imag)
+
+
+def _check_weights(kernel: Weights, work: np.dtype[Any]) -> None:
+    if kernel.absolute > float(np.finfo(work).max):
+        raise ArgumentError(
+            f"the kernel's weights do not fit {work}, in which this signal is computed; pass dtype='float64'"
+        )
+
+
+def _as_fill(value: object, is_complex: bool) -> complex:
+    try:
+        fill: complex = complex(value)  # type: ignore[call-overload]  # the TypeError is the test
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(must("fill_value", "a number", value)) from None
+    if fill.imag and not is_complex:
+        raise ArgumentError(must("fill_value", "real for a real signal", value))
+    return fill
