@@ -145,11 +145,11 @@ def test_depth_and_metadata_survive(tmp_path, command):
 
 
 def test_a_reach_beyond_a_band_or_the_image_is_no_problem(tmp_path, command, monkeypatch):
-    from filterworks.batch import render
+    from filterworks import bands
 
     grey = np.random.default_rng(0).integers(0, 255, (70, 40)).astype(np.uint8)
     Image.fromarray(grey).save(tmp_path / "a.png")
-    monkeypatch.setattr(render, "_BAND", 40 * 10)
+    monkeypatch.setattr(bands, "BAND", 40 * 10)
     command("images", tmp_path / "a.png", "-o", tmp_path / "b.png", "-f", "gaussian:sigma=30")
     expected = ndimage.gaussian_filter(grey.astype(float), 30)
     assert np.abs(pixels(tmp_path / "b.png") - expected).max() <= 0.51

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from filterworks.arguments import Array, compute_dtype, saturate
+from filterworks.bands import bands
 from filterworks.boundaries import as_boundary
 from filterworks.files import Page
 from filterworks.operations import Chain
 
-# Samples of an image that are filtered at a time: the floats in between stay small.
-_BAND = 1 << 20
-
 Apply = Callable[[Array], Array]
+Limits = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Rendered:
     clipped: int
 
 
-def render(page: Page, chain: Chain, range_: str, apply: Callable[[Array], Array] | None = None) -> Rendered:
+def render(page: Page, chain: Chain, range_: str, apply: Apply | None = None) -> Rendered:
     """Return the page filtered along rows and columns, in the dtype and channels of the input.
 
     Parameters
@@ -41,47 +39,86 @@ def render(page: Page, chain: Chain, range_: str, apply: Callable[[Array], Array
     range_
         ``auto``, ``clip``, ``abs``, ``stretch`` or ``offset``: how values become pixels.
     apply
-        What computes the chain on an array; unless given, the chain itself, a band of rows at a time.
+        What computes the chain on an array, all at once; unless given, the chain itself, a band of
+        rows at a time.
 
     Raises
     ------
     MissingDataError
         If NaN would have to become an integer.
     """
-    compute = apply or (lambda pixels: _by_bands(pixels, chain))
     how = range_ if range_ != "auto" else ("abs" if chain.is_signed else "clip")
-    pixels = page.pixels
-    if page.alpha != "none" and chain.is_signed:
-        colour, clipped = to_pixels(compute(np.ascontiguousarray(pixels[..., :-1])), pixels.dtype, how)
-        return Rendered(replace(page, pixels=_stack(colour, pixels[..., -1])), clipped)
-    if page.alpha == "straight":
-        return _premultiplied(page, compute, how)
-    values, clipped = to_pixels(compute(pixels), pixels.dtype, how)
-    return Rendered(replace(page, pixels=values), clipped)
+    parts = _Parts(page, chain.is_signed, apply or (lambda x: chain(x, axes=(0, 1))))
+    reach = math.inf if apply is not None or _wraps(chain) else chain.reach[0]
+    limits = _limits(parts, reach) if how == "stretch" else None
+    out = np.empty(page.pixels.shape, page.pixels.dtype)
+    clipped = 0
+    for values, alpha, rows in parts.bands(reach):
+        shown, cut = to_pixels(values, page.pixels.dtype, how, limits)
+        clipped += cut
+        if alpha is None:
+            out[rows] = shown
+        else:
+            out[rows, ..., :-1], out[rows, ..., -1] = shown, alpha
+    return Rendered(replace(page, pixels=out), clipped)
 
 
-def _stack(colour: Array, alpha: Array) -> Array:
-    return np.concatenate([colour, alpha[..., None]], axis=-1)
+def _wraps(chain: Chain) -> bool:
+    """Only a periodic outside is found at the other end of the image, beyond the reach."""
+    settings = [dict(one.parameters).get("boundary", "symmetric") for one in chain.steps]
+    return any(as_boundary(name) == "wrap" for name in settings)
 
 
-def _premultiplied(page: Page, compute: Apply, how: str) -> Rendered:
-    """Filter colour times alpha and alpha, then divide: transparent pixels lend no colour."""
-    pixels = page.pixels
-    work = compute_dtype(pixels.dtype)
-    top = work.type(np.iinfo(pixels.dtype).max if pixels.dtype.kind in "iu" else 1)
-    values = pixels.astype(work)
-    values[..., -1] /= top
-    values[..., :-1] *= values[..., -1:]
-    values = np.asarray(compute(values)).astype(work, copy=False)
-    alpha = np.clip(values[..., -1:], 0, 1)
-    visible = alpha > 0.5 / float(top) if pixels.dtype.kind in "iu" else alpha > 0
-    colour = np.divide(values[..., :-1], alpha, out=np.zeros_like(values[..., :-1]), where=visible)
-    shown, clipped = to_pixels(colour, pixels.dtype, how)
-    opacity, _ = to_pixels(alpha[..., 0] * top, pixels.dtype, "clip")
-    return Rendered(replace(page, pixels=_stack(shown, opacity)), clipped)
+@dataclass(frozen=True)
+class _Parts:
+    """What is filtered of a page: all channels, the colours alone, or colours times alpha."""
+
+    page: Page
+    signed: bool
+    compute: Apply
+
+    def bands(self, reach: float) -> Iterator[tuple[Array, Array | None, slice]]:
+        """Yield (values of the colours, pixels of the alpha channel if it is apart, rows)."""
+        pixels = self.page.pixels
+        for read, keep, write in bands(pixels.shape, reach):
+            values, alpha = self._filtered(pixels[read])
+            yield values[keep], None if alpha is None else alpha[keep], write
+
+    def _filtered(self, pixels: Array) -> tuple[Array, Array | None]:
+        if self.page.alpha != "none" and self.signed:
+            return self.compute(np.ascontiguousarray(pixels[..., :-1])), pixels[..., -1]
+        if self.page.alpha == "straight":
+            return self._premultiplied(pixels)
+        return self.compute(pixels), None
+
+    def _premultiplied(self, pixels: Array) -> tuple[Array, Array]:
+        """Filter colour times alpha and alpha, then divide: transparent pixels lend no colour."""
+        whole = pixels.dtype.kind in "iu"
+        work = compute_dtype(pixels.dtype)
+        top = work.type(np.iinfo(pixels.dtype).max if whole else 1)
+        values = pixels.astype(work)
+        values[..., -1] /= top
+        values[..., :-1] *= values[..., -1:]
+        values = np.asarray(self.compute(values)).astype(work, copy=False)
+        alpha = np.clip(values[..., -1:], 0, 1)
+        visible = alpha > (0.5 / float(top) if whole else 0)
+        colour = np.divide(values[..., :-1], alpha, out=np.zeros_like(values[..., :-1]), where=visible)
+        return colour, to_pixels(alpha[..., 0] * top, pixels.dtype, "clip")[0]
 
 
-def to_pixels(values: Array, dtype: np.dtype[Any], how: str) -> tuple[Array, int]:
+def _limits(parts: _Parts, reach: float) -> Limits | None:
+    """Return the least and the greatest finite value of the result."""
+    least, greatest = math.inf, -math.inf
+    for values, _, _ in parts.bands(reach):
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            least, greatest = min(least, float(finite.min())), max(greatest, float(finite.max()))
+    return (least, greatest) if least <= greatest else None
+
+
+def to_pixels(
+    values: Array, dtype: np.dtype[Any], how: str, limits: Limits | None = None
+) -> tuple[Array, int]:
     """Return `values` as pixels of `dtype`, and how many of them lay outside of its range.
 
     Parameters
@@ -91,14 +128,16 @@ def to_pixels(values: Array, dtype: np.dtype[Any], how: str) -> tuple[Array, int
     dtype
         Of the pixels. Floats have no limits; their full range counts as 0 to 1.
     how
-        ``clip``: as they are; ``abs``: their magnitude; ``stretch``: the least becomes the darkest,
-        the greatest the brightest; ``offset``: zero becomes middle grey.
+        ``clip``: as they are; ``abs``: their magnitude; ``stretch``: `limits` become the darkest
+        and the brightest; ``offset``: zero becomes middle grey.
+    limits
+        The least and the greatest value of the whole image, for ``stretch``.
 
     Examples
     --------
     >>> to_pixels(np.array([-300.0, -20.0, 0.0, 90.4]), np.dtype("uint8"), "abs")
     (array([255,  20,   0,  90], dtype=uint8), 1)
-    >>> to_pixels(np.array([-1.0, 0.0, 3.0]), np.dtype("uint8"), "stretch")[0]
+    >>> to_pixels(np.array([-1.0, 0.0, 3.0]), np.dtype("uint8"), "stretch", (-1.0, 3.0))[0]
     array([  0,  64, 255], dtype=uint8)
     """
     whole = dtype.kind in "iu"
@@ -109,48 +148,13 @@ def to_pixels(values: Array, dtype: np.dtype[Any], how: str) -> tuple[Array, int
         values = np.abs(values)
     elif how == "offset":
         values = values + values.dtype.type((low + top + 1) // 2 if whole else 0.5)
-    elif how == "stretch":
-        values = _stretched(values, low, top)
-    if not whole:
+    elif how == "stretch" and limits is not None:
+        least, greatest = limits
+        scale = (top - low) / (greatest - least) if greatest > least else 0.0
+        values = (values.astype(np.float64) - least) * scale + low
+    if not whole or values.dtype == dtype:
         return values.astype(dtype, copy=False), 0
-    if values.dtype == dtype:
-        return values, 0
     clipped = 0
     if values.size and (values.min() < low - 0.5 or values.max() > top + 0.5):
         clipped = int(np.count_nonzero((values < low - 0.5) | (values > top + 0.5)))
     return saturate(values, dtype), clipped
-
-
-def _stretched(values: Array, low: float, top: float) -> Array:
-    exact = values.astype(np.float64)
-    finite = exact[np.isfinite(exact)]
-    if finite.size == 0:
-        return exact
-    least, greatest = float(finite.min()), float(finite.max())
-    scale = (top - low) / (greatest - least) if greatest > least else 0.0
-    return np.asarray((exact - least) * scale + low)
-
-
-def _by_bands(pixels: Array, chain: Chain) -> Array:
-    """Apply the chain a band of rows at a time, each read with the chain's reach around it."""
-    reach = chain.reach[0]
-    per_row = max(math.prod(pixels.shape[1:]), 1)
-    rows = max(_BAND // per_row, 1)
-    if pixels.shape[0] <= rows or math.isinf(reach) or rows < 4 * reach or _wraps(chain):
-        return chain(pixels, axes=(0, 1))
-    margin = int(reach)
-    out: NDArray[np.generic] | None = None
-    for start in range(0, pixels.shape[0], rows):
-        stop = min(start + rows, pixels.shape[0])
-        first = max(start - margin, 0)
-        band = chain(pixels[first : stop + margin], axes=(0, 1))
-        if out is None:
-            out = np.empty(pixels.shape, band.dtype)
-        out[start:stop] = band[start - first : stop - first]
-    return np.asarray(out)
-
-
-def _wraps(chain: Chain) -> bool:
-    """Only a periodic outside is found at the other end of the image, beyond the reach."""
-    settings = [dict(one.parameters).get("boundary", "symmetric") for one in chain.steps]
-    return any(as_boundary(name) == "wrap" for name in settings)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from filterworks.arguments import Array, as_number, compute_dtype
+from filterworks.bands import bands
+from filterworks.boundaries import as_boundary
 from filterworks.errors import ArgumentError, ArgumentTypeError, must
 from filterworks.filters.edges import sobel
 from filterworks.filters.options import Options, check_planar, prepared
 from filterworks.filters.smoothing import gaussian
+from filterworks.kernels import gaussian_factor
 
 # Without thresholds of the caller's: these shares of the largest gradient.
 _LOW, _HIGH = 0.1, 0.2
 # Gradients below this share of the largest value are rounding, also in a flat image.
 _ROUNDING = 1e-5
+
+# A plane's smoothed values and its gradient along rows and columns.
+_Slopes = Callable[[Array], tuple[Array, Array, Array]]
 
 
 def canny(
@@ -65,30 +73,56 @@ def canny(
     limits = None
     if low is not None and high is not None:
         limits = as_number("low", low, 0), as_number("high", high, as_number("low", low, 0))
-    smooth = gaussian(array, sigma, **settings, dtype=compute_dtype(array.dtype))
-    rows, columns = (np.moveaxis(sobel(smooth, axis=axis, **settings), axes, (-2, -1)) for axis in axes)
-    edges = np.zeros(rows.shape, bool)
-    floor = _ROUNDING * float(np.nanmax(np.abs(smooth), initial=0.0))
-    for index in np.ndindex(rows.shape[:-2]):
-        edges[index] = _edges(rows[index], columns[index], limits, floor)
-    return np.ascontiguousarray(np.moveaxis(edges, (-2, -1), axes))
+    planes = np.moveaxis(array, axes, (-2, -1))
+    edges = np.zeros(array.shape, bool)
+    targets = np.moveaxis(edges, axes, (-2, -1))
+    # The smoothing, the gradient and the neighbours that a maximum is compared with.
+    reach = math.inf if as_boundary(settings["boundary"]) == "wrap" else gaussian_factor(sigma).size // 2 + 2
+    for index in np.ndindex(planes.shape[:-2]):
+        targets[index] = _edges(planes[index], reach, _slopes(sigma, settings), limits)
+    return edges
+
+
+def _slopes(sigma: float, settings: dict[str, Any]) -> _Slopes:
+    options = {**settings, "axes": None}
+
+    def slopes(plane: Array) -> tuple[Array, Array, Array]:
+        smooth = gaussian(plane, sigma, **options, dtype=compute_dtype(plane.dtype))
+        return smooth, sobel(smooth, axis=0, **options), sobel(smooth, axis=1, **options)
+
+    return slopes
 
 
 def _edges(
-    rows: NDArray[np.floating],
-    columns: NDArray[np.floating],
-    limits: tuple[float, float] | None,
-    floor: float,
+    plane: Array, reach: float, slopes: _Slopes, limits: tuple[float, float] | None
 ) -> NDArray[np.bool_]:
+    if plane.size == 0:
+        return np.zeros(plane.shape, bool)
+    value, peak = _extremes(plane, reach, slopes)
+    low, high = limits if limits is not None else (_LOW * peak, _HIGH * peak)
+    weak, strong = np.zeros((2, *plane.shape), bool)
+    for read, keep, write in bands(plane.shape, reach):
+        _, rows, columns = slopes(plane[read])
+        strength = np.hypot(rows, columns)
+        ridge = _ridge(strength, rows, columns) & (strength >= low) & (strength > _ROUNDING * value)
+        weak[write] = ridge[keep]
+        strong[write] = (ridge & (strength >= high))[keep]
     from scipy import ndimage  # slow to load, and only used here
 
-    strength = np.hypot(rows, columns)
-    if strength.size == 0:
-        return np.zeros(strength.shape, bool)
-    peak = float(np.nanmax(strength, initial=0.0))
-    low, high = limits if limits is not None else (_LOW * peak, _HIGH * peak)
-    weak = _ridge(strength, rows, columns) & (strength >= low) & (strength > floor)
-    return np.asarray(ndimage.binary_propagation(weak & (strength >= high), np.ones((3, 3)), mask=weak))
+    return np.asarray(ndimage.binary_propagation(strong, np.ones((3, 3)), mask=weak))
+
+
+def _extremes(plane: Array, reach: float, slopes: _Slopes) -> tuple[float, float]:
+    """Return the largest |value| after smoothing and the largest gradient."""
+
+    def parts() -> Iterator[tuple[float, float]]:
+        for read, keep, _ in bands(plane.shape, reach):
+            smooth, rows, columns = (part[keep] for part in slopes(plane[read]))
+            strength = np.hypot(rows, columns)
+            yield float(np.nanmax(np.abs(smooth), initial=0)), float(np.nanmax(strength, initial=0))
+
+    values, peaks = zip(*parts(), strict=True)
+    return max(values), max(peaks)
 
 
 def _ridge(
@@ -108,9 +142,8 @@ def _ridge(
     falling = rows * columns >= 0
     ridge = np.ones(strength.shape, bool)
     for sign in (1, -1):
-        diagonal = np.where(
-            falling, neighbour(sign, sign), np.where(steep, neighbour(sign, -sign), neighbour(-sign, sign))
-        )
+        rising = np.where(steep, neighbour(sign, -sign), neighbour(-sign, sign))
+        diagonal = np.where(falling, neighbour(sign, sign), rising)
         straight = np.where(steep, neighbour(sign, 0), neighbour(0, sign))
         between = share * diagonal + (1 - share) * straight
         # A plateau between two samples keeps both: neither side is preferred.

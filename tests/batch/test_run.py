@@ -88,13 +88,13 @@ def test_ranges_of_signed_results(tmp_path, command, option, expected):
 
 
 def test_large_images_are_filtered_in_bands_without_a_seam(tmp_path, command, monkeypatch):
-    from filterworks.batch import render
+    from filterworks import bands
 
     grey = skimage.data.camera()
     Image.fromarray(grey).save(tmp_path / "a.png")
     for text in ("gaussian:sigma=3", "median:size=5 | laplace", "gaussian:sigma=2,boundary=wrap", "canny"):
         for name, band in (("whole.png", 1 << 30), ("bands.png", 512 * 100)):
-            monkeypatch.setattr(render, "_BAND", band)
+            monkeypatch.setattr(bands, "BAND", band)
             assert command("images", tmp_path / "a.png", "-o", tmp_path / name, "--overwrite", "-f", text).code == 0
         np.testing.assert_array_equal(pixels(tmp_path / "whole.png"), pixels(tmp_path / "bands.png"))
 
