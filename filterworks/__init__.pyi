@@ -1,3 +1,4 @@
+from . import drawing as drawing
 from . import filters as filters
 from . import functional as functional
 from . import kernels as kernels

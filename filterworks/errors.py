@@ -7,6 +7,7 @@
     │   └── ArgumentTypeError(TypeError) a parameter has the wrong type
     ├── EngineError(ValueError)          the engine asked for cannot do this problem
     ├── MissingDataError(ValueError)     NaN where ``nan_policy="raise"`` or an integer result forbids it
+    ├── UndeterminedError(ValueError)    the examples do not determine the kernel to be learnt
     ├── FileError                        a file cannot be read or written; the message names it
     ├── JobError                         a job (file or command line) is wrong; all its problems at once
     └── LedgerError                      the record beside the output is locked or unusable
@@ -36,6 +37,10 @@ class EngineError(FilterworksError, ValueError):
 
 class MissingDataError(FilterworksError, ValueError):
     """NaN was found where it is not allowed."""
+
+
+class UndeterminedError(FilterworksError, ValueError):
+    """The examples do not determine the kernel that is to be learnt."""
 
 
 class FileError(FilterworksError):

@@ -77,12 +77,16 @@ def _photos(tmp_path_factory):
     Image.fromarray(colour).save(base / "trip" / "face.png")
     Image.fromarray(colour).save(base / "trip" / "face.webp", lossless=True)
     Image.fromarray(grey).save(base / "trip" / "day one" / "MAN.BMP")
-    alpha = np.dstack([colour, np.where(np.indices(colour.shape[:2]).sum(0) % 90 < 45, 255, 0).astype(np.uint8)])
+    alpha = np.dstack(
+        [colour, np.where(np.indices(colour.shape[:2]).sum(0) % 90 < 45, 255, 0).astype(np.uint8)]
+    )
     Image.fromarray(alpha).save(base / "trip" / "cut.png")
     deep = (grey.astype(np.uint16) * 257) ^ 21
     cv2.imwrite(str(base / "cells" / "deep.tif"), deep)
     cv2.imwrite(str(base / "cells" / "deep.pgm"), deep)
-    tifffile.imwrite(base / "cells" / "stack.tif", np.stack([deep, deep[::-1], deep // 2]), photometric="minisblack")
+    tifffile.imwrite(
+        base / "cells" / "stack.tif", np.stack([deep, deep[::-1], deep // 2]), photometric="minisblack"
+    )
     tifffile.imwrite(base / "cells" / "float.tiff", grey.astype(np.float32) / 255)
     (base / "notes.txt").write_text("no image")
     (base / ".hidden.png").write_bytes(b"")

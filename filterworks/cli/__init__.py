@@ -21,6 +21,9 @@ _COMMANDS = {
     "explain": "filterworks.cli.inspect",
     "filters": "filterworks.cli.inspect",
     "kernels": "filterworks.cli.inspect",
+    "learn": "filterworks.cli.learn",
+    "draw": "filterworks.cli.draw",
+    "shape": "filterworks.cli.shape",
 }
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, Unpack
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -107,9 +108,15 @@ def _edges(
         ridge = _ridge(strength, rows, columns) & (strength >= low) & (strength > _ROUNDING * value)
         weak[write] = ridge[keep]
         strong[write] = (ridge & (strength >= high))[keep]
-    from scipy import ndimage  # slow to load, and only used here
+    return _joined(weak, strong)
 
-    return np.asarray(ndimage.binary_propagation(strong, np.ones((3, 3)), mask=weak))
+
+def _joined(weak: NDArray[np.bool_], strong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the connected parts (8 neighbours) of `weak` that hold a sample of `strong`."""
+    count, labels = cv2.connectedComponents(np.ascontiguousarray(weak).view(np.uint8), connectivity=8)
+    kept = np.zeros(count, bool)
+    kept[labels[strong]] = True
+    return np.asarray(kept[labels])
 
 
 def _extremes(plane: Array, reach: float, slopes: _Slopes) -> tuple[float, float]:

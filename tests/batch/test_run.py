@@ -56,7 +56,10 @@ def test_transparent_pixels_lend_no_colour(tmp_path, command):
     x[:, 25:] = (0, 255, 0, 0)  # green, but nobody can see it
     Image.fromarray(x).save(tmp_path / "a.png")
     for text, keeps_alpha in (("gaussian:sigma=3", False), ("median:size=5", True), ("sobel", True)):
-        assert command("images", tmp_path / "a.png", "-o", tmp_path / "b.png", "--overwrite", "-f", text).code == 0
+        assert (
+            command("images", tmp_path / "a.png", "-o", tmp_path / "b.png", "--overwrite", "-f", text).code
+            == 0
+        )
         got = pixels(tmp_path / "b.png").astype(int)
         visible = got[..., 3] > 3
         if text != "sobel":
@@ -95,7 +98,10 @@ def test_large_images_are_filtered_in_bands_without_a_seam(tmp_path, command, mo
     for text in ("gaussian:sigma=3", "median:size=5 | laplace", "gaussian:sigma=2,boundary=wrap", "canny"):
         for name, band in (("whole.png", 1 << 30), ("bands.png", 512 * 100)):
             monkeypatch.setattr(bands, "BAND", band)
-            assert command("images", tmp_path / "a.png", "-o", tmp_path / name, "--overwrite", "-f", text).code == 0
+            assert (
+                command("images", tmp_path / "a.png", "-o", tmp_path / name, "--overwrite", "-f", text).code
+                == 0
+            )
         np.testing.assert_array_equal(pixels(tmp_path / "whole.png"), pixels(tmp_path / "bands.png"))
 
 
@@ -117,7 +123,12 @@ def test_the_same_command_again_does_nothing_twice(photos, tmp_path, command):
     source = photos / "trip" / "cut.png"
     os.utime(source, ns=(1, 1))
     third = command(*arguments).json
-    assert sorted(os.path.basename(e["output"]) for e in third["done"]) == ["cut.png", "deep.tif", "face.jpg", "face.png"]
+    assert sorted(os.path.basename(e["output"]) for e in third["done"]) == [
+        "cut.png",
+        "deep.tif",
+        "face.jpg",
+        "face.png",
+    ]
     assert tree(tmp_path / "out") == before
     # another chain makes everything again
     other = command("images", photos, "-o", tmp_path / "out", "-f", "mean:size=7", "--json").json
@@ -127,7 +138,15 @@ def test_the_same_command_again_does_nothing_twice(photos, tmp_path, command):
 def test_a_changed_kernel_file_counts_as_another_chain(photos, tmp_path, command):
     taps = tmp_path / "k.npy"
     np.save(taps, np.array([[0.25, 0.5], [0.125, 0.125]]))
-    arguments = ("images", photos / "trip" / "face.png", "-o", tmp_path / "out.png", "-f", f"kernel:path={taps}", "--json")
+    arguments = (
+        "images",
+        photos / "trip" / "face.png",
+        "-o",
+        tmp_path / "out.png",
+        "-f",
+        f"kernel:path={taps}",
+        "--json",
+    )
     assert len(command(*arguments).json["done"]) == 1
     assert len(command(*arguments).json["skipped"]) == 1
     np.save(taps, np.array([[0.5, 0.25], [0.125, 0.125]]))
@@ -233,14 +252,21 @@ def test_names_that_are_not_unicode(photos, tmp_path, command):
     name = os.fsdecode(b"caf\xe9.png")
     shutil.copy(photos / "trip" / "face.png", photos / name)
     for outcome in ("done", "skipped"):
-        result = command("images", photos / name, photos / "face.jpg", "-o", tmp_path / "out", "-f", "sobel", "--json")
+        result = command(
+            "images", photos / name, photos / "face.jpg", "-o", tmp_path / "out", "-f", "sobel", "--json"
+        )
         assert result.code == 0
         assert len(result.json[outcome]) == 2
     assert (tmp_path / "out" / name).exists()
 
 
 def test_one_file_to_one_file_changes_the_format(photos, tmp_path, command):
-    assert command("images", photos / "trip" / "face.png", "-o", tmp_path / "new" / "x.tif", "-f", "median:size=3").code == 0
+    assert (
+        command(
+            "images", photos / "trip" / "face.png", "-o", tmp_path / "new" / "x.tif", "-f", "median:size=3"
+        ).code
+        == 0
+    )
     expected = ndimage.median_filter(pixels(photos / "trip" / "face.png"), (3, 3, 1), mode="reflect")
     np.testing.assert_array_equal(pixels(tmp_path / "new" / "x.tif"), expected)
     result = command("images", photos / "cells" / "deep.tif", "-o", tmp_path / "x.jpg", "-f", "sobel")
@@ -269,7 +295,9 @@ def test_verification_of_a_share(photos, tmp_path, command):
     assert result.json["verified"] == IMAGES
     assert all(entry["verified"] <= 1 for entry in result.json["done"])
     assert "verified 9 results with scipy" in result.err
-    some = command("images", photos, "-o", tmp_path / "o2", "-f", "median:size=3", "--verify", "0.4", "--json").json
+    some = command(
+        "images", photos, "-o", tmp_path / "o2", "-f", "median:size=3", "--verify", "0.4", "--json"
+    ).json
     assert 0 < some["verified"] < IMAGES
     assert command("images", photos, "-o", tmp_path / "o3", "-f", "sobel", "--verify", "500%").code == 2
 
@@ -286,7 +314,9 @@ def test_verification_notices_a_wrong_result(photos, tmp_path, command, monkeypa
 
 
 def test_decompression_bombs_are_refused_with_the_limit(photos, tmp_path, command):
-    result = command("images", photos / "face.jpg", "-o", tmp_path / "o", "-f", "sobel", "--max-pixels", "1000", "--json")
+    result = command(
+        "images", photos / "face.jpg", "-o", tmp_path / "o", "-f", "sobel", "--max-pixels", "1000", "--json"
+    )
     assert result.code == 1
     assert "--max-pixels" in result.json["failed"][0]["error"]
 
@@ -298,7 +328,9 @@ def test_a_kernel_that_makes_nan_fails_integer_images_only(tmp_path, command):
     tifffile.imwrite(tmp_path / "a.tif", x)
     assert command("images", tmp_path / "a.tif", "-o", tmp_path / "b.tif", "-f", "gaussian:sigma=1").code == 0
     assert np.isnan(tifffile.imread(tmp_path / "b.tif")).all()
-    result = command("images", tmp_path / "a.tif", "-o", tmp_path / "c.tif", "-f", "gaussian:sigma=1,nan_policy=raise")
+    result = command(
+        "images", tmp_path / "a.tif", "-o", tmp_path / "c.tif", "-f", "gaussian:sigma=1,nan_policy=raise"
+    )
     assert result.code == 1
     assert "NaN" in result.err
 
@@ -314,7 +346,18 @@ def many(tmp_path_factory):
         part = np.ascontiguousarray(np.roll(photo, 7 * i, 0)[:300, :320])
         Image.fromarray(part).save(folder / f"{i}.{('jpg', 'png', 'tif')[i % 3]}")
     done = subprocess.run(
-        [sys.executable, "-m", "filterworks", "images", base / "in", "-o", base / "whole", "-f", "gaussian:sigma=2", "-q"]
+        [
+            sys.executable,
+            "-m",
+            "filterworks",
+            "images",
+            base / "in",
+            "-o",
+            base / "whole",
+            "-f",
+            "gaussian:sigma=2",
+            "-q",
+        ]
     )
     assert done.returncode == 0
     return base / "in", tree(base / "whole")
@@ -385,7 +428,9 @@ def test_a_second_run_on_the_same_output_is_refused(many, tmp_path, process, com
 
 def test_a_local_cluster_gives_the_same_bytes(many, tmp_path, process):
     source, whole = many
-    child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2", "--json")
+    child = process(
+        "images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2", "--json"
+    )
     out, err = child.communicate(timeout=180)
     assert child.returncode == 0, err
     assert '"failed": [],' in out
@@ -407,7 +452,9 @@ def test_an_existing_cluster_gives_the_same_bytes_and_survives_a_killed_worker(m
 
 
 def test_an_unreachable_cluster_is_one_line(photos, tmp_path, command):
-    result = command("images", photos, "-o", tmp_path / "out", "-f", "sobel", "--scheduler", "tcp://127.0.0.1:9")
+    result = command(
+        "images", photos, "-o", tmp_path / "out", "-f", "sobel", "--scheduler", "tcp://127.0.0.1:9"
+    )
     assert result.code == 2
     assert "cannot be reached" in result.err
     assert len(result.err.splitlines()) == 1
@@ -416,7 +463,9 @@ def test_an_unreachable_cluster_is_one_line(photos, tmp_path, command):
 def test_no_space_left_is_told_and_mended_by_the_next_run(photos, tmp_path, command):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("mounting a small disk needs more rights than this machine gives")
     try:
