@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -65,6 +65,8 @@ def as_number(
         raise ArgumentTypeError(must(name, accepted, value))
     try:
         number = float(value)  # type: ignore[arg-type]  # the TypeError is the test
+    except OverflowError:
+        raise ArgumentError(must(name, accepted, value)) from None
     except (TypeError, ValueError):
         raise ArgumentTypeError(must(name, accepted, value)) from None
     inside = minimum <= number <= maximum and (above is None or number > above)
@@ -73,9 +75,29 @@ def as_number(
     return number
 
 
+def as_fill(value: object, is_complex: bool) -> complex:
+    """Return `value` as the number that lies outside: any, but complex only for complex data."""
+    if isinstance(value, str | bytes):
+        raise ArgumentTypeError(must("fill_value", "a number", value))
+    try:
+        fill: complex = complex(value)  # type: ignore[call-overload]  # the TypeError is the test
+    except OverflowError:
+        raise ArgumentError(must("fill_value", "a number that a float can hold", value)) from None
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(must("fill_value", "a number", value)) from None
+    if fill.imag and not is_complex:
+        raise ArgumentError(must("fill_value", "real for a real signal", value))
+    return fill
+
+
+def _is_listed(value: object) -> TypeGuard[Sequence[Any]]:
+    is_array = isinstance(value, np.ndarray) and value.ndim > 0
+    return is_array or (isinstance(value, Sequence) and not isinstance(value, str | bytes))
+
+
 def per_axis(name: str, value: object, ndim: int, minimum: int | None = None) -> tuple[int, ...]:
     """Return one int per axis, from an int or a sequence of `ndim` ints."""
-    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes):
+    if _is_listed(value):
         if len(value) != ndim:
             raise ArgumentError(must(name, f"an integer or {ndim} of them, one per kernel axis", value))
         return tuple(as_int(name, item, minimum) for item in value)
@@ -89,7 +111,10 @@ def as_signal(x: ArrayLike, name: str = "x") -> Array:
             f"`{name}` is a masked array, whose mask would be lost; "
             f"pass `{name}.filled(nan)` with nan_policy='omit'"
         )
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError:  # rows of different lengths
+        raise ArgumentError(f"`{name}` must be an array; got rows of different lengths") from None
     if array.dtype.kind not in "biufc" or array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
         raise ArgumentTypeError(
             must(name, "an array of bool, integers, float16/32/64 or complex64/128", array.dtype)
@@ -122,7 +147,7 @@ def as_axes(axes: object, ndim: int, kernel_ndim: int | None = None) -> tuple[in
                 f"name the {kernel_ndim} axes of `x` that the kernel lies on with `axes`"
             )
         return tuple(range(ndim))
-    items = axes if isinstance(axes, Sequence | np.ndarray) and not isinstance(axes, str) else [axes]
+    items = axes if _is_listed(axes) else [axes]
     found = []
     for item in items:
         axis = as_int("axes", item)

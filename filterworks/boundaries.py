@@ -170,6 +170,10 @@ def pad(
     >>> pad(np.array([1, 2, 3]), [0], [(2, 1)], "symmetric")
     array([2, 1, 1, 2, 3, 3])
     """
+    for axis, (low, high) in zip(axes, padding, strict=True):
+        if low * high < 0:
+            x = _shift(x, axis, low, high, boundary, fill_value)
+    padding = [(0, 0) if low * high < 0 else (low, high) for low, high in padding]
     grow = [(max(low, 0), max(high, 0)) for low, high in padding]
     constant = boundary in ("constant", "omit")
     if any(low or high for low, high in grow):
@@ -179,6 +183,24 @@ def pad(
         stop = max(x.shape[axis] + min(high, 0), 0)
         crop[axis] = slice(min(max(-low, 0), stop), stop)
     return x[tuple(crop)]
+
+
+def _shift(x: Array, axis: int, low: int, high: int, boundary: str, fill_value: Any) -> Array:
+    """Pad one side and crop the other along one axis; no more is made than is kept."""
+    size = x.shape[axis]
+    if boundary not in ("constant", "omit"):
+        return np.take(x, source_index(size, low, high, boundary), axis=axis)
+    shape = list(x.shape)
+    shape[axis] = max(size + low + high, 0)
+    out = np.full(shape, fill_value, x.dtype)
+    start, stop = max(-low, 0), min(size + high, size)
+    if start < stop:
+        place = [slice(None)] * x.ndim
+        kept = list(place)
+        place[axis] = slice(start + low, stop + low)
+        kept[axis] = slice(start, stop)
+        out[tuple(place)] = x[tuple(kept)]
+    return out
 
 
 def _grow(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from filterworks import evaluation, planner
-from filterworks.arguments import Array, Mode, NanPolicy, finish
+from filterworks.arguments import Array, Mode, NanPolicy
 from filterworks.errors import ArgumentTypeError, must
 from filterworks.planner import Plan
 from filterworks.problem import Factors, outer_weights
@@ -106,7 +106,7 @@ def convolve(
     array([ 3.,  4.,  8., 12.], dtype=float32)
     """
     request, array = make_request(x, kernel, True, locals())
-    return finish(evaluation.evaluate(request, array), request.dtype)
+    return evaluation.evaluate(request, array)
 
 
 def correlate(
@@ -135,13 +135,13 @@ def correlate(
     array([0., 3., 2., 1., 0.])
     """
     request, array = make_request(x, kernel, False, locals())
-    return finish(evaluation.evaluate(request, array), request.dtype)
+    return evaluation.evaluate(request, array)
 
 
 def correlate_factors(x: Array, factors: Factors, options: dict[str, Any]) -> Array:
     """Correlate with the outer product of 1-D `factors`; `options` are those of :func:`correlate`."""
     request, array = make_request(x, outer_weights(factors), False, {**DEFAULTS, **options})
-    return finish(evaluation.evaluate(request, array), request.dtype)
+    return evaluation.evaluate(request, array)
 
 
 def plan(x: ArrayLike, kernel: ArrayLike, **options: Any) -> Plan:
@@ -167,11 +167,14 @@ def plan(x: ArrayLike, kernel: ArrayLike, **options: Any) -> Plan:
 
 
 def _planned(request: Request, array: Array) -> None:
-    local = request.nan_policy == "omit" or request.problem.boundary == "omit"
+    evaluation.check_missing(request, array)
     problem = request.problem
-    if array.dtype.kind == "c":
+    missing = request.nan_policy == "omit" and array.dtype.kind in "fc" and bool(np.isnan(array).any())
+    local = request.method == "auto" and (missing or problem.boundary == "omit")
+    pairs = array.dtype.kind == "c"
+    if pairs:
         array = np.ascontiguousarray(array)
         array = array.view(array.real.dtype).reshape(*array.shape, 2)
         problem = replace(problem, shape=array.shape, dtype=array.dtype)
     clean = np.where(np.isfinite(array), array, array.dtype.type(0)) if array.dtype.kind == "f" else array
-    planner.choose(problem, request.method, clean, local=local and request.method == "auto")
+    planner.choose(problem, request.method, clean, local=local, pairs=pairs)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from filterworks import planner
-from filterworks.arguments import Array
+from filterworks.arguments import Array, finish
+from filterworks.boundaries import pad
 from filterworks.engine import ENGINES
 from filterworks.errors import ArgumentError, MissingDataError
 from filterworks.problem import Problem, weights
@@ -21,25 +22,45 @@ from filterworks.request import Request
 
 # Weights that cancel to less than this share of their size leave nothing to divide by.
 _VANISHES = 1e-12
+_ENLARGES = 4.0
 
 
 def evaluate(request: Request, x: Array) -> Array:
-    """Return the result in the working precision, complex if the data or the weights are."""
+    """Return the result in the dtype asked for, or in the working precision.
+
+    Numbers too large for it become infinite without a warning, in every engine alike.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return finish(_evaluate(request, x), request.dtype)
+
+
+def _evaluate(request: Request, x: Array) -> Array:
     if 0 in request.problem.output_shape:
         kind = np.result_type(
             request.problem.work, np.complex64 if _is_complex(request, x) else request.problem.work
         )
         return np.empty(request.problem.output_shape, kind)
-    inexact = x.dtype.kind in "fc"
-    if request.nan_policy == "raise" and inexact and np.isnan(x).any():
+    check_missing(request, x)
+    request, x = _with_fill(request, x)
+    if omits(request):
+        return _omitting(request, x)
+    return _linear(request, x)
+
+
+def omits(request: Request) -> bool:
+    """Return whether samples may be left out and the weights renormalised."""
+    return request.nan_policy == "omit" or request.problem.boundary == "omit"
+
+
+def check_missing(request: Request, x: Array) -> None:
+    """Refuse NaN under ``raise``, and under ``omit`` weights that cannot be renormalised."""
+    if request.nan_policy == "raise" and x.dtype.kind in "fc" and np.isnan(x).any():
         raise MissingDataError(
             f"`x` holds {int(np.isnan(x).sum())} NaN and nan_policy='raise' forbids them; "
             "'propagate' and 'omit' accept them"
         )
-    request, x = _with_fill(request, x)
-    if request.nan_policy == "omit" or request.problem.boundary == "omit":
-        return _omitting(request, x)
-    return _linear(request, x)
+    if omits(request):
+        _check_divisible(request)
 
 
 def _is_complex(request: Request, x: Array) -> bool:
@@ -60,15 +81,9 @@ def _with_fill(request: Request, x: Array) -> tuple[Request, Array]:
 
 
 def _surround(problem: Problem, x: Array, fill: complex) -> tuple[Problem, Array]:
-    """Put the padding around the data as samples of value `fill`; crops stay with the problem."""
-    grown = tuple((max(low, 0), max(high, 0)) for low, high in problem.padding)
-    kept = tuple((min(low, 0), min(high, 0)) for low, high in problem.padding)
-    out = np.full(replace(problem, padding=grown).padded_shape, fill, x.dtype)
-    inner = [slice(None)] * x.ndim
-    for axis, (low, _) in zip(problem.axes, grown, strict=True):
-        inner[axis] = slice(low, low + x.shape[axis])
-    out[tuple(inner)] = x
-    return replace(problem, shape=out.shape, dtype=out.dtype, padding=kept), out
+    """Put the padding around the data as samples of value `fill`."""
+    out = pad(x, problem.axes, problem.padding, "constant", fill)
+    return replace(problem, shape=out.shape, dtype=out.dtype, padding=((0, 0),) * len(problem.axes)), out
 
 
 def _linear(request: Request, x: Array) -> Array:
@@ -87,20 +102,21 @@ def _linear(request: Request, x: Array) -> Array:
     return out
 
 
-def _real_weights(problem: Problem, x: Array, method: str) -> Array:
+def _real_weights(problem: Problem, x: Array, method: str, *, local: bool = False) -> Array:
     if x.dtype.kind != "c":
-        return _real(problem, x, method)
+        return _real(problem, x, method, local=local)
     pairs = np.ascontiguousarray(x)
     pairs = pairs.view(pairs.real.dtype).reshape(*x.shape, 2)
-    parts = _real(replace(problem, shape=pairs.shape, dtype=pairs.dtype), pairs, method)
+    problem = replace(problem, shape=pairs.shape, dtype=pairs.dtype)
+    parts = _real(problem, pairs, method, local=local, pairs=True)
     return np.ascontiguousarray(parts).view(np.result_type(problem.work, np.complex64))[..., 0]
 
 
-def _real(problem: Problem, x: Array, method: str, *, local: bool = False) -> Array:
+def _real(problem: Problem, x: Array, method: str, *, local: bool = False, pairs: bool = False) -> Array:
     """Return the correlation of real data, NaN and infinities as the definition has them."""
     finite = _all_finite(x) if _must_look(problem, x, method) else True
     clean = x if finite else np.where(np.isfinite(x), x, x.dtype.type(0))
-    plan = planner.choose(problem, method, clean, local=local)
+    plan = planner.choose(problem, method, clean, local=local, pairs=pairs)
     engine = ENGINES[plan.engine]
     if finite or engine.keeps_nonfinite(problem):
         return engine.run(problem, x)
@@ -155,7 +171,6 @@ def _restore(problem: Problem, x: Array, result: Array) -> None:
 def _omitting(request: Request, x: Array) -> Array:
     """Return result × Σk / Σk over the samples that are there; NaN where those weights vanish."""
     problem = request.problem
-    _check_divisible(request)
     missing = np.isnan(x) if request.nan_policy == "omit" and x.dtype.kind in "fc" else None
     if missing is not None and missing.any():
         x = np.where(missing, x.dtype.type(0), x)
@@ -164,11 +179,13 @@ def _omitting(request: Request, x: Array) -> Array:
         if problem.boundary != "omit":
             return _linear(request, x)
     present = np.ones(x.shape) if missing is None else (~missing).astype(np.float64)
-    if x.dtype.kind == "c":
-        numerator = _real_weights(problem, x, request.method)
-    else:
-        numerator = _real(problem, x, request.method, local=request.method == "auto")
     share = _present_share(problem, present)
+    numerator = _real_weights(problem, x, request.method, local=request.method == "auto")
+    if request.method != "auto" and not ENGINES[request.method].IS_LOCAL:
+        # Where little weight is left the division would enlarge an error that is not local.
+        large = np.abs(share) > _ENLARGES
+        if large.any():
+            numerator = np.where(large, _real_weights(problem, x, "auto", local=True), numerator)
     return np.asarray((numerator * share).astype(numerator.dtype, copy=False))
 
 

@@ -25,6 +25,8 @@ from filterworks.arguments import as_int, as_number
 from filterworks.errors import ArgumentError, must, unknown
 
 Kernel = NDArray[np.float64]
+# Narrower than this a Gaussian is one sample, and its derivatives have no meaning.
+_NARROW = 1e-6
 PerAxis = float | Sequence[float]
 
 
@@ -89,9 +91,9 @@ def gaussian_factor(sigma: float, truncate: float = 4.0, order: int = 0) -> Kern
     as_number("sigma", sigma, 0)
     as_number("truncate", truncate, above=0)
     as_int("order", order, 0)
-    if sigma == 0:
+    if sigma < _NARROW:
         if order:
-            raise ArgumentError("`sigma` must be above 0 for a derivative; got 0")
+            raise ArgumentError(must("sigma", f"at least {_NARROW:g} for a derivative", sigma))
         return np.ones(1)
     radius = int(truncate * sigma + 0.5)
     t = np.arange(-radius, radius + 1, dtype=np.float64)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from filterworks import filters, kernels
-from filterworks.arguments import Array, as_axes, as_signal, saturate
+from filterworks.arguments import Array, as_axes, as_signal, per_axis, saturate
 from filterworks.convolution import Axes
 from filterworks.errors import ArgumentError, unknown
 from filterworks.filters.options import float_dtype
@@ -79,7 +79,7 @@ def _one(parameters: Parameters, ndim: int) -> Reach:
 
 def _half(name: str, default: int = 3) -> Callable[[Parameters, int], Reach]:
     def reach(parameters: Parameters, ndim: int) -> Reach:
-        return tuple(size // 2 for size in kernels.mean(parameters.get(name, default), ndim).shape)
+        return tuple(size // 2 for size in per_axis(name, parameters.get(name, default), ndim, 1))
 
     return reach
 
@@ -196,6 +196,8 @@ def step(name: str, parameters: Parameters) -> Step:
     >>> str(step("gaussian", {"sigma": 2}))
     'gaussian:sigma=2'
     """
+    if not name:
+        raise ArgumentError("a filter's name is missing; operations are written name:key=value, joined by |")
     if name not in OPERATIONS:
         raise ArgumentError(unknown("filter", name, OPERATIONS))
     accepted = OPERATIONS[name].parameters
@@ -222,15 +224,18 @@ def _written(value: Any) -> str:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
 def _split(text: str, separator: str) -> list[str]:
     """Split at separators that lie outside of brackets and quotes."""
     parts, depth, quoted, start = [], 0, False, 0
+    escaped = False
     for position, sign in enumerate(text):
-        if sign == '"':
+        if escaped or (quoted and sign == "\\"):
+            escaped = not escaped
+        elif sign == '"':
             quoted = not quoted
         elif not quoted:
             depth += (sign in "[(") - (sign in "])")

@@ -6,6 +6,7 @@ problem *within the contract's accuracy on these data* is taken.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,7 +18,7 @@ import numpy as np
 from filterworks.arguments import Array
 from filterworks.engine import ENGINES
 from filterworks.errors import ArgumentError, ArgumentTypeError, EngineError, must, unknown
-from filterworks.problem import Problem
+from filterworks.problem import SMALL_KERNEL, Problem
 
 # Data whose largest |x| exceeds the median of the others by this factor need a local engine.
 _SPIKE = 1e4
@@ -114,7 +115,15 @@ def is_spiky(x: Array) -> bool:
     return 2 * (count - zeros) > x.size - zeros
 
 
-def choose(problem: Problem, method: str, x: Array | None = None, *, local: bool = False) -> Plan:
+def _is_spiky(x: Array | None, pairs: bool) -> bool:
+    if x is None:
+        return False
+    return is_spiky(np.abs(x).max(axis=-1)) if pairs and x.size else is_spiky(x)
+
+
+def choose(
+    problem: Problem, method: str, x: Array | None = None, *, local: bool = False, pairs: bool = False
+) -> Plan:
     """Return the plan for a problem.
 
     Parameters
@@ -128,12 +137,15 @@ def choose(problem: Problem, method: str, x: Array | None = None, *, local: bool
     local
         Only engines whose error stays in each sample's own window will do.
 
+    pairs
+        The last axis of the data holds real and imaginary parts.
+
     Raises
     ------
     EngineError
         If `method` names an engine that cannot do this problem.
     """
-    plan = _choose(problem, method, x, local)
+    plan = _choose(problem, method, x, local, pairs)
     trace = _TRACE.get()
     if trace is not None:
         trace.steps.append((problem, plan))
@@ -147,7 +159,7 @@ def _estimates(problem: Problem) -> dict[str, float]:
     }
 
 
-def _choose(problem: Problem, method: str, x: Array | None, local: bool) -> Plan:
+def _choose(problem: Problem, method: str, x: Array | None, local: bool, pairs: bool) -> Plan:
     if method != "auto":
         refusal = ENGINES[method].refusal(problem)
         if refusal:
@@ -155,10 +167,11 @@ def _choose(problem: Problem, method: str, x: Array | None, local: bool) -> Plan
                 f"method {method!r} cannot do this: {refusal}; method='auto' finds one that can"
             )
         return Plan(method, "asked for", {method: ENGINES[method].seconds(problem)})
-    estimates = _estimates(problem)
+    small = math.prod(problem.weights.shape) <= SMALL_KERNEL
+    estimates = (_estimates if small else _estimates.__wrapped__)(problem)
     best = min(estimates, key=estimates.__getitem__)
     reason = "the least estimated time"
-    if not ENGINES[best].IS_LOCAL and (local or (x is not None and is_spiky(x))):
+    if not ENGINES[best].IS_LOCAL and (local or _is_spiky(x, pairs)):
         kept = [name for name in estimates if ENGINES[name].IS_LOCAL]
         fastest, best = best, min(kept, key=estimates.__getitem__)
         why = "samples are left out" if local else "the data hold large values beside small ones"

@@ -20,6 +20,8 @@ from filterworks.boundaries import pad
 from filterworks.kernels import outer
 from filterworks.shapes import spread_size
 
+# Kernels of more weights than this are not remembered: they would crowd out the memory.
+SMALL_KERNEL = 1 << 13
 # A kernel is an outer product if what is left of it is rounding: this share of Σ|k| at most.
 _ROUNDING = 4e-15
 
@@ -87,6 +89,12 @@ class Weights:
         """How many taps carry weight."""
         return math.prod(int(np.count_nonzero(part)) for part in self._parts)
 
+    @cached_property
+    def smallest(self) -> float:
+        """The least |k| of the taps that carry weight, or of the factors' where they are known; at most 1."""
+        sizes = np.concatenate([np.abs(part).ravel() for part in self._parts])
+        return float(sizes[sizes > 0].min(initial=1.0))
+
     @property
     def has_zero(self) -> bool:
         """Whether a tap of the window carries no weight (a NaN under it still counts)."""
@@ -106,8 +114,9 @@ def _analysed(content: bytes, shape: tuple[int, ...]) -> Weights:
 
 
 def weights(array: NDArray[np.float64]) -> Weights:
-    """Return the analysed weights; the same content is analysed once."""
-    return _analysed(np.ascontiguousarray(array, dtype=np.float64).tobytes(), array.shape)
+    """Return the analysed weights; the same small content is analysed once."""
+    analysed = _analysed if array.size <= SMALL_KERNEL else _analysed.__wrapped__
+    return analysed(np.ascontiguousarray(array, dtype=np.float64).tobytes(), array.shape)
 
 
 @lru_cache(maxsize=256)

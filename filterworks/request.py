@@ -6,6 +6,7 @@ the next call of the same kind pays for a look-up only.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from filterworks.arguments import (
     Array,
     as_axes,
     as_choice,
+    as_fill,
     as_kernel,
     as_output_dtype,
     as_signal,
@@ -27,8 +29,8 @@ from filterworks.arguments import (
     per_axis,
 )
 from filterworks.boundaries import as_boundary
-from filterworks.errors import ArgumentError, ArgumentTypeError, must
-from filterworks.problem import Problem, Weights, weights
+from filterworks.errors import ArgumentError
+from filterworks.problem import SMALL_KERNEL, Problem, Weights, weights
 from filterworks.shapes import mode_padding, spread_size
 
 DEFAULTS: dict[str, Any] = {
@@ -44,6 +46,10 @@ DEFAULTS: dict[str, Any] = {
     "method": "auto",
 }
 
+# More samples than this around small data are a mistake.
+_LARGEST = 1 << 28
+# The smallest normal number of float32.
+_TINY = float(np.finfo(np.float32).tiny)
 # Options whose values compare equal only if they mean the same: 1 and True do not.
 _REMEMBERED = (int, str, float, type(None), type, np.dtype)
 
@@ -97,7 +103,8 @@ def make_request(
     real, imaginary = _as_weights(kernel, flip)
     values = tuple(options[name] for name in DEFAULTS)
     plain = all(type(value) in _REMEMBERED or _is_int_tuple(value) for value in values)
-    canonical = _canonical if plain else _canonical.__wrapped__
+    small = math.prod(real.shape) <= SMALL_KERNEL
+    canonical = _canonical if plain and small else _canonical.__wrapped__
     return canonical(array.shape, array.dtype, real, imaginary, values), array
 
 
@@ -125,16 +132,36 @@ def _canonical(
         # An empty signal has an empty result: nothing is read outside of an empty axis.
         padding = tuple(pair if shape[axis] else (0, 0) for axis, pair in zip(axes, padding, strict=True))
     boundary = as_boundary(options["boundary"])
+    result = wanted
+    if work == np.float32 and min(w.smallest for w in (real, imaginary) if w is not None) < _TINY:
+        # Weights that float32 cannot hold take part in full precision.
+        work, result = np.dtype(np.float64), wanted or _result_dtype(signal, imaginary)
     problem = Problem(shape, signal, work, real, axes, padding, boundary, stride, dilation)
+    _check_size(problem)
     request = Request(
         problem,
         imaginary,
-        _as_fill(options["fill_value"], signal.kind == "c"),
+        as_fill(options["fill_value"], signal.kind == "c"),
         as_choice("nan_policy", options["nan_policy"], NAN_POLICIES),
         planner.as_method(options["method"]),
-        wanted,
+        result,
     )
     return _with_ascending_axes(request)
+
+
+def _result_dtype(signal: np.dtype[Any], imaginary: Weights | None) -> np.dtype[Any]:
+    work = compute_dtype(signal)
+    return np.result_type(work, np.complex64) if signal.kind == "c" or imaginary is not None else work
+
+
+def _check_size(problem: Problem) -> None:
+    """Refuse padding and spread kernels that only a mistaken `dilation` or `origin` asks for."""
+    largest = max(math.prod(problem.padded_shape), math.prod(problem.spans))
+    if largest > max(_LARGEST, 16 * math.prod(problem.shape)):
+        raise ArgumentError(
+            f"a window of {problem.spans} samples over data of shape {problem.shape} would take "
+            f"{largest:.3g} samples of padding; use a smaller kernel, `dilation` or `origin`"
+        )
 
 
 def _geometry(
@@ -188,17 +215,9 @@ def _as_weights(kernel: ArrayLike | Weights, flip: bool) -> tuple[Weights, Weigh
 
 
 def _check_weights(kernel: Weights, work: np.dtype[Any]) -> None:
-    if kernel.absolute > float(np.finfo(work).max):
+    with np.errstate(over="ignore"):
+        too_large = kernel.absolute > float(np.finfo(work).max)
+    if too_large:
         raise ArgumentError(
             f"the kernel's weights do not fit {work}, in which this signal is computed; pass dtype='float64'"
         )
-
-
-def _as_fill(value: object, is_complex: bool) -> complex:
-    try:
-        fill: complex = complex(value)  # type: ignore[call-overload]  # the TypeError is the test
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(must("fill_value", "a number", value)) from None
-    if fill.imag and not is_complex:
-        raise ArgumentError(must("fill_value", "real for a real signal", value))
-    return fill

@@ -166,7 +166,8 @@ def _canny(
     for sign in (1, -1):
         beside = ndimage.map_coordinates(np.pad(strength, 1), place + sign * step + 1, order=1)
         ridge &= strength >= beside * (1 - 1e-6)
-    weak = ridge & (strength >= weak_limit) & (strength > 1e-5 * np.abs(x).max())
+    floor = 1e-5 * np.abs(x).max() if low is None else 0.0
+    weak = ridge & (strength >= weak_limit) & (strength > floor)
     labels, _ = ndimage.label(weak, np.ones((3, 3)))
     strong = np.unique(labels[weak & (strength >= strong_limit)])
     return np.asarray(np.isin(labels, strong[strong > 0]))

@@ -111,13 +111,13 @@ def test_any_value_survives_the_text_form(value):
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("", "unknown filter"),
+    ("", "name is missing"),
     ("gausian:sigma=1", "did you mean 'gaussian'"),
     ("gaussian:sigm=1", "did you mean 'sigma'"),
     ("gaussian", "needs a value for `sigma`"),
     ("gaussian:2", "key=value"),
     ("gaussian:sigma=1,sigma=2", "given twice"),
-    ("gaussian:sigma=1 | | sobel", "unknown filter"),
+    ("gaussian:sigma=1 | | sobel", "name is missing"),
 ])  # fmt: skip
 def test_texts_that_are_refused(text, words):
     with pytest.raises(ArgumentError, match=words):

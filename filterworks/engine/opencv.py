@@ -51,9 +51,15 @@ def seconds(problem: Problem) -> float:
     """Calls, plus samples, plus taps that carry weight."""
     samples = math.prod(problem.padded_shape)
     taps = problem.weights.nonzero
-    blocks = len(_blocks(problem.spans, _DIRECT_TAPS[problem.work]))
+    blocks = _block_count(problem.spans, _DIRECT_TAPS[problem.work])
     per_sample = _PER_SAMPLE[problem.work] * blocks + _PER_TAP[problem.work] * taps
     return _CALL * blocks * _images(problem) + samples * per_sample
+
+
+def _block_count(shape: tuple[int, ...], taps: int) -> int:
+    rows, columns = (1, *shape)[-2:]
+    width = min(columns, taps)
+    return -(-columns // width) * -(-rows // max(taps // width, 1))
 
 
 def _blocks(shape: tuple[int, ...], taps: int) -> list[tuple[slice, slice]]:

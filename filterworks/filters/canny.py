@@ -21,7 +21,7 @@ from filterworks.kernels import gaussian_factor
 
 # Without thresholds of the caller's: these shares of the largest gradient.
 _LOW, _HIGH = 0.1, 0.2
-# Gradients below this share of the largest value are rounding, also in a flat image.
+# Without thresholds, gradients below this share of the largest value are rounding: a flat image has no edges.
 _ROUNDING = 1e-5
 
 # A plane's smoothed values and its gradient along rows and columns.
@@ -99,13 +99,16 @@ def _edges(
 ) -> NDArray[np.bool_]:
     if plane.size == 0:
         return np.zeros(plane.shape, bool)
-    value, peak = _extremes(plane, reach, slopes)
-    low, high = limits if limits is not None else (_LOW * peak, _HIGH * peak)
+    if limits is None:
+        value, peak = _extremes(plane, reach, slopes)
+        low, high, floor = _LOW * peak, _HIGH * peak, _ROUNDING * value
+    else:
+        low, high, floor = *limits, 0.0
     weak, strong = np.zeros((2, *plane.shape), bool)
     for read, keep, write in bands(plane.shape, reach):
         _, rows, columns = slopes(plane[read])
         strength = np.hypot(rows, columns)
-        ridge = _ridge(strength, rows, columns) & (strength >= low) & (strength > _ROUNDING * value)
+        ridge = _ridge(strength, rows, columns) & (strength >= low) & (strength > floor)
         weak[write] = ridge[keep]
         strong[write] = (ridge & (strength >= high))[keep]
     return _joined(weak, strong)

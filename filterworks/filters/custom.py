@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from filterworks.arguments import Array
 from filterworks.convolution import convolve, correlate
-from filterworks.errors import ArgumentError, must
+from filterworks.errors import ArgumentError, ArgumentTypeError, must
 from filterworks.filters.options import Options, keeping, prepared
 
 
@@ -24,6 +24,8 @@ def load_kernel(path: str | Path) -> NDArray[Any]:
     ArgumentError
         If the file cannot be read as numbers.
     """
+    if not isinstance(path, str | Path):
+        raise ArgumentTypeError(must("path", "the name of a file", path))
     place = Path(path)
     try:
         if place.suffix == ".npy":
@@ -87,6 +89,8 @@ def kernel(
     >>> kernel(np.array([0.0, 0, 1, 0, 0]), [1, 2, 3])
     array([0., 3., 2., 1., 0.])
     """
+    if not isinstance(flip, bool):
+        raise ArgumentTypeError(must("flip", "true or false", flip))
     taps = resolve_kernel(weights, path)
     array, _, settings = prepared(x, options)
     if not is_zero_sum(taps):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Unpack
 
 import numpy as np
@@ -27,15 +28,23 @@ def _magnitude(x: ArrayLike, smoothing: Sequence[float], axis: int | None, optio
         raise ArgumentError(must("axis", f"among the filtered axes {axes}", axis))
     if wanted is not None and wanted.kind in "fc":
         settings["dtype"] = wanted
-    total: Array | None = None
+    slopes = []
     for one in along:
         factors = tuple(np.array([-1.0, 0.0, 1.0] if a == one else smoothing, dtype=float) for a in axes)
-        slope = correlate_factors(array, factors, settings)
-        if axis is not None:
-            return finish(slope, wanted)
+        slopes.append(correlate_factors(array, factors, settings))
+    return finish(slopes[0] if axis is not None else _length(slopes), wanted)
+
+
+def _length(slopes: list[Array]) -> Array:
+    """Return √Σ slope², overwriting the slopes; the slow way where a square would leave the dtype's range."""
+    largest = max(float(np.abs(slope).max(initial=0)) for slope in slopes)
+    safe = 1e15 if slopes[0].dtype == np.float32 else 1e150
+    if not 1 / safe < largest < safe:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(reduce(np.hypot, slopes))
+    for slope in slopes:
         np.multiply(slope, slope, out=slope)
-        total = slope if total is None else np.add(total, slope, out=total)
-    return finish(np.sqrt(np.asarray(total)), wanted)
+    return np.asarray(np.sqrt(reduce(np.add, slopes)))
 
 
 def sobel(x: ArrayLike, *, axis: int | None = None, **options: Unpack[Options]) -> Array:
@@ -111,7 +120,7 @@ def roberts(x: ArrayLike, **options: Unpack[Options]) -> Array:
     check_planar("roberts", axes)
     wanted = as_output_dtype(settings.pop("dtype", None))
     slopes = [correlate(array, kernels.roberts(diagonal), **settings) for diagonal in ("main", "anti")]
-    return finish(np.sqrt(slopes[0] ** 2 + slopes[1] ** 2), wanted)
+    return finish(_length(slopes), wanted)
 
 
 def laplace(x: ArrayLike, *, neighbours: int | None = None, **options: Unpack[Options]) -> Array:
@@ -171,7 +180,8 @@ def dog(
     wanted = as_output_dtype(settings.pop("dtype", None))
     work = wanted if wanted is not None and wanted.kind in "fc" else float_dtype(array)
     narrow = gaussian(array, low, truncate=truncate, **settings, dtype=work)
-    narrow -= gaussian(array, high, truncate=truncate, **settings, dtype=work)
+    with np.errstate(invalid="ignore"):
+        narrow -= gaussian(array, high, truncate=truncate, **settings, dtype=work)
     return finish(narrow, wanted)
 
 

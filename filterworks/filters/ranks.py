@@ -14,6 +14,7 @@ from filterworks.arguments import (
     NAN_POLICIES,
     Array,
     as_choice,
+    as_fill,
     as_int,
     as_number,
     as_output_dtype,
@@ -41,6 +42,14 @@ def _odd_sizes(size: int | Sequence[int], count: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    if dtype.kind == "f":
+        return True
+    top = 1 if dtype.kind == "b" else np.iinfo(dtype).max
+    low = 0 if dtype.kind == "b" else np.iinfo(dtype).min
+    return math.isfinite(value) and low <= value <= top and value == int(value)
+
+
 def _padded(
     array: Array, axes: tuple[int, ...], radii: Sequence[int], options: dict[str, Any]
 ) -> tuple[Array, bool]:
@@ -53,8 +62,8 @@ def _padded(
         raise MissingDataError(
             "`x` holds NaN and nan_policy='raise' forbids them; 'propagate' and 'omit' accept them"
         )
-    fill = as_number("fill_value", options.get("fill_value", 0.0))
-    if boundary == "omit" or (boundary == "constant" and fill != np.asarray(fill).astype(array.dtype)):
+    fill = as_fill(options.get("fill_value", 0.0), False).real
+    if boundary == "omit" or (boundary == "constant" and not _holds(array.dtype, fill)):
         array = array.astype(compute_dtype(array.dtype), copy=False)
     if boundary == "omit":
         if policy == "propagate" and array.dtype.kind == "f" and np.isnan(array).any():

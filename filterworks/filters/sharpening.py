@@ -48,11 +48,13 @@ def unsharp_mask(
     array, _, settings = prepared(x, options)
     wanted = as_output_dtype(keeping(array, settings).get("dtype"))
     settings["dtype"] = wanted if wanted is not None and wanted.kind in "fc" else float_dtype(array)
-    detail = array - gaussian(array, sigma, truncate=truncate, **settings)
-    if least > 0:
-        detail[np.abs(detail) < least] = 0
-    detail *= detail.dtype.type(strength)
-    return finish(np.asarray(detail + array.astype(detail.dtype, copy=False)), wanted)
+    with np.errstate(over="ignore", invalid="ignore"):
+        detail = array - gaussian(array, sigma, truncate=truncate, **settings)
+        if least > 0:
+            detail[np.abs(detail) < least] = 0
+        detail *= detail.dtype.type(strength)
+        detail += array.astype(detail.dtype, copy=False)
+    return finish(np.asarray(detail), wanted)
 
 
 def sharpen(x: ArrayLike, amount: float = 1.0, *, neighbours: int = 4, **options: Unpack[Options]) -> Array:
