@@ -20,7 +20,7 @@ from filterworks.errors import ArgumentError, ArgumentTypeError, JobError, Missi
 @settings(max_examples=150, deadline=None)
 @given(
     hnp.arrays(
-        st.sampled_from([np.float16, np.float32, np.float64]),
+        st.sampled_from([np.float32, np.float64]),
         hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5),
         elements={"allow_nan": False},
     ),

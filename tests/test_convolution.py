@@ -437,3 +437,81 @@ def test_plan_tells_engine_reason_and_estimates():
     assert large.engine == "fft"
     with pytest.raises(ArgumentError, match="strde"):
         fw.plan(np.zeros(5), [1, 2], strde=2)
+
+
+@pytest.mark.parametrize("dilation", [10**30, 10**9])
+def test_absurd_windows_are_refused(dilation):
+    with pytest.raises(ArgumentError, match="smaller kernel, `dilation` or `origin`"):
+        fw.convolve(np.ones(3), [1.0, 1], dilation=dilation)
+
+
+@pytest.mark.parametrize("boundary", ["constant", "nearest", "symmetric", "mirror", "wrap"])
+def test_an_origin_far_outside_costs_nothing(boundary):
+    x = np.arange(30.0)
+    far = fw.correlate(x, [1.0, 2, 4], origin=10**8, boundary=boundary, fill_value=3)
+    near = fw.correlate(np.tile(x, 1), [1.0, 2, 4], origin=10**8 % 1740, boundary=boundary, fill_value=3)
+    if boundary in ("wrap", "symmetric", "mirror"):  # their periods 30, 60 and 58 divide 1740
+        np.testing.assert_allclose(far, near)
+    else:
+        assert (far == (21 if boundary == "constant" else 0)).all()
+
+
+def test_left_out_samples_are_accurate_for_complex_data_and_every_engine():
+    kernel = fw.kernels.gaussian(4.0, truncate=5.0).copy()
+    kernel[0, 0] *= 1.5
+    x = np.full((80, 80), np.nan, complex)
+    x[:, 60:] = np.random.default_rng(0).standard_normal((80, 20))
+    x[5, 5] = 1 + 2j
+    expected = fw.correlate(x, kernel, nan_policy="omit", method="plain")
+    for data in (x, x.real):
+        for method in ("auto", "fft", "opencv"):
+            got = fw.correlate(data, kernel, nan_policy="omit", method=method)
+            np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
+            want = expected if np.iscomplexobj(data) else expected.real
+            seen = ~np.isnan(expected)
+            np.testing.assert_allclose(got[seen], want[seen], atol=1e-11)
+
+
+def test_a_tiny_imaginary_part_is_not_a_spike():
+    rng = np.random.default_rng(0)
+    x = rng.random(20_000) + 1e-17j * rng.random(20_000)
+    assert fw.plan(x, rng.random(4001)).engine == fw.plan(x.real, rng.random(4001)).engine == "fft"
+
+
+def test_weights_below_float32_take_part():
+    x = np.full(3, 1e20, np.float32)
+    got = fw.convolve(x, [1e-46])
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, 1e-26, rtol=1e-6)
+    gaps = np.array([np.nan, 5, np.nan, 7], np.float32)
+    np.testing.assert_array_equal(fw.correlate(gaps, [1e-46, 1.0], nan_policy="omit"), [0, 5, 5, 7])
+
+
+def test_plan_agrees_with_what_runs_and_refuses_what_convolve_refuses():
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(300, 300)).astype(np.float32), rng.random((101, 101))
+    assert fw.plan(x, kernel, nan_policy="omit").engine == "fft"
+    x[3, 3] = np.nan
+    assert fw.plan(x, kernel, nan_policy="omit").engine != "fft"
+    with pytest.raises(ArgumentError):
+        fw.plan(np.ones(9), [1, -1], nan_policy="omit")
+    with pytest.raises(MissingDataError):
+        fw.plan([np.nan, 1], [1, 1], nan_policy="raise")
+
+
+@pytest.mark.parametrize(("x", "kernel", "options"), [
+    ([[1, 2], [3]], [1], {}),
+    ([1.0], [[1, 2], [3]], {}),
+    ([1.0], [1], {"fill_value": 10**400}),
+    ([1.0], [1], {"fill_value": "1"}),
+    ([1.0] * 3, [1e308] * 3, {"mode": "valid"}),
+])  # fmt: skip
+def test_odd_values_are_argument_errors(x, kernel, options):
+    with pytest.raises(ArgumentError):
+        fw.convolve(x, kernel, **options)
+
+
+def test_numbers_that_leave_the_dtype_become_infinite_without_a_warning():
+    assert fw.convolve(np.ones(3, np.float32), [1.0, 1], fill_value=1e300)[0] == np.inf
+    assert np.isinf(fw.convolve(np.ones(3) * 1e10, [1.0], dtype="float16")).all()
+    assert fw.convolve(np.ones(5), [1, 2], stride=np.array(2), axes=np.array(0)).shape == (3,)

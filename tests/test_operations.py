@@ -164,3 +164,20 @@ def test_the_reference_chain_equals_the_chain(text):
     assert np.abs(got - expected).max() <= (0.5 if got.dtype == np.uint8 else 1e-2)
     alone = reference(chain.steps[0], x[..., 1], (0, 1))
     np.testing.assert_array_equal(alone, reference(chain.steps[0], x, (0, 1))[..., 1])
+
+
+def test_the_reach_of_a_large_window_is_integers_only():
+    assert fw.Chain.parse("mean:size=2000001 | median:size=[3,100001]").reach == (1_000_001, 1_050_000)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("kernel:path=5", "name of a file"),
+    ("kernel:weights=[[1]],flip=3", "true or false"),
+    ("gaussian:sigma=1e-200,order=1", "derivative"),
+    ("kernel:weights=" + "[" * 5000 + "]" * 5000, "rows of numbers"),
+    ('kernel:path="a\\"b|c.txt"', "a\"b|c.txt"),
+])  # fmt: skip
+def test_odd_values_are_argument_errors(text, words):
+    with pytest.raises(ArgumentError) as caught:
+        fw.Chain.parse(text).check()
+    assert words in str(caught.value)

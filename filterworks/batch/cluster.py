@@ -6,9 +6,9 @@ All three are the same ``concurrent.futures.Executor`` to the run.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -70,16 +70,19 @@ def _threads(tasks: int) -> Iterator[Pool]:
 
 
 @contextmanager
-def _interrupts_stay_here() -> Iterator[None]:
-    """Let the processes started inside ignore Ctrl-C: the main process decides what it means."""
-    if threading.current_thread() is not threading.main_thread():
+def _interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C back until the end of the block; processes started inside never see it.
+
+    They inherit the blocked signal: what an interrupt means is the main process' decision.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -111,14 +114,17 @@ def _local_cluster(workers: int) -> Iterator[Pool]:
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(settings))
         stack.enter_context(_without_main_module())
-        with _interrupts_stay_here():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                silence_logs="ERROR",
-            )
+        try:
+            with _interrupts_wait():
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    silence_logs="ERROR",
+                )
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise JobError([f"--workers {workers}: the processes cannot be started: {error}"]) from None
         stack.enter_context(cluster)
         client = stack.enter_context(Client(cluster, set_as_default=False))
         yield Pool(client.get_executor(pure=False, retries=2), workers, 1)
@@ -128,6 +134,8 @@ def _local_cluster(workers: int) -> Iterator[Pool]:
 def _existing_cluster(address: str) -> Iterator[Pool]:
     from distributed import Client  # slow to load: only for those who ask for a cluster
 
+    if not re.fullmatch(r"(\w+://)?[^\s:/]+:\d+|\w+://\S+", address):
+        raise JobError([f"--scheduler {address}: must be an address such as tcp://host:8786"])
     try:
         client = Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:

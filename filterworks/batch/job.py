@@ -139,6 +139,8 @@ def _filter_problem(table: object) -> str | None:
         Chain((_step(table),)).check(ndim=2)
     except ArgumentError as error:
         return str(error)
+    except (MemoryError, RecursionError):
+        return "its kernel does not fit into memory"
     return None
 
 
@@ -169,7 +171,7 @@ def read_tables(path: Path) -> dict[str, Any]:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise JobError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise JobError([f"{path}: is not TOML: {error}"]) from None
     base = path.parent
     inputs, output = tables.get("input"), tables.get("output")

@@ -11,6 +11,7 @@ import datetime
 import os
 import socket
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,13 +24,15 @@ from filterworks.errors import JobError, LedgerError
 
 NAME = ".filterworks.sqlite"
 _VERSION = 1
+# A run on another machine that has not been heard of for so many seconds is dead.
+_SILENT = 300.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
     output TEXT PRIMARY KEY, input TEXT NOT NULL, input_size INTEGER, input_mtime_ns INTEGER,
     signature TEXT NOT NULL, output_size INTEGER, output_hash TEXT, seconds REAL, error TEXT,
     attempts INTEGER NOT NULL DEFAULT 1, finished_at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS runs (
-    target TEXT PRIMARY KEY, pid INTEGER, created REAL, host TEXT, started_at TEXT, total INTEGER);
+    target TEXT PRIMARY KEY, pid INTEGER, created REAL, host TEXT, started_at TEXT, total INTEGER, beat REAL);
 """
 
 
@@ -93,7 +96,7 @@ class Ledger:
 
     Raises
     ------
-    LedgerError
+    JobError
         If the file is not a ledger, or comes from a newer version.
     """
 
@@ -103,17 +106,20 @@ class Ledger:
         if not create and not self.path.exists():
             return
         try:
-            address = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'ro'}"
+            # A reader too must be able to roll back what a killed run left half-committed.
+            address = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
             self._connection = sqlite3.connect(address, uri=True, timeout=30, isolation_level=None)
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
-                raise LedgerError(
-                    f"{self.path}: was written by a newer filterworks; use that version, or another OUT"
-                )
+                raise JobError([f"{self.path}: was written by a newer filterworks; use that, or another OUT"])
             if create:
                 self._connection.executescript(_SCHEMA + f"PRAGMA user_version={_VERSION};")
+            elif version == 0:
+                raise JobError([f"{self.path}: is not a ledger of filterworks"])
+            else:
+                self._connection.execute("PRAGMA query_only=1")
         except sqlite3.Error as error:
-            raise self._broken(error) from None
+            raise JobError([str(self._broken(error))]) from None
 
     def _broken(self, error: sqlite3.Error) -> LedgerError:
         return LedgerError(f"{self.path}: the ledger cannot be used: {error}")
@@ -202,8 +208,16 @@ class Ledger:
                 self._refuse_living(target)
                 me = psutil.Process()
                 self._connection.execute(
-                    "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)",
-                    (to_sql(target), me.pid, me.create_time(), socket.gethostname(), _now(), total),
+                    "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        to_sql(target),
+                        me.pid,
+                        me.create_time(),
+                        socket.gethostname(),
+                        _now(),
+                        total,
+                        time.time(),
+                    ),
                 )
             except BaseException:
                 self._connection.execute("ROLLBACK")
@@ -215,6 +229,13 @@ class Ledger:
             yield
         finally:
             self._connection.execute("DELETE FROM runs WHERE target = ?", (to_sql(target),))
+
+    def beat(self, target: str) -> None:
+        """Tell those on other machines that the run on `target` is alive."""
+        if self._connection is not None:
+            self._connection.execute(
+                "UPDATE runs SET beat = ? WHERE target = ?", (time.time(), to_sql(target))
+            )
 
     def _refuse_living(self, target: str) -> None:
         for holder, pid, host, started in self.living():
@@ -228,11 +249,11 @@ class Ledger:
 
     def living(self) -> list[tuple[str, int, str, str]]:
         """Return (target, process, host, start) of the runs that are alive; a dead process holds nothing."""
-        rows = self._rows("SELECT target, pid, host, started_at, created FROM runs")
+        rows = self._rows("SELECT target, pid, host, started_at, created, beat FROM runs")
         return [
             (from_sql(target), pid, host, started)
-            for target, pid, host, started, created in rows
-            if host != socket.gethostname() or _is_alive(pid, created)
+            for target, pid, host, started, created, beat in rows
+            if (_is_alive(pid, created) if host == socket.gethostname() else time.time() - beat < _SILENT)
         ]
 
 

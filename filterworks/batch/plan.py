@@ -87,6 +87,12 @@ class Worklist:
         query = "SELECT input, output FROM items WHERE outcome IS NULL ORDER BY rowid"
         return ((from_sql(source), from_sql(output)) for source, output in self._database.execute(query))
 
+    def owns(self, path: str) -> bool:
+        """Return whether a path lies in the folder of results."""
+        return self.target == "." and Path(os.path.realpath(path)).is_relative_to(
+            os.path.realpath(self.folder)
+        )
+
     def is_input(self, place: str) -> bool:
         """Return whether a resolved path is one of the inputs."""
         query = "SELECT 1 FROM items WHERE place = ? LIMIT 1"
@@ -141,31 +147,38 @@ class _Source:
     def __init__(self, text: str) -> None:
         self.text, self.path = text, Path(text)
         self.problem: str | None = None
-        self.is_glob = not self.path.exists() and glob.has_magic(text)
+        self.is_glob = not os.path.lexists(text) and glob.has_magic(text)
         if self.is_glob:
             if next(_matches(text), None) is None:
                 self.problem = f"{text}: no file matches this pattern"
-        elif not self.path.exists():
+            return
+        try:
+            self.path.stat()
+        except FileNotFoundError:
             dangling = self.path.is_symlink()
             self.problem = f"{text}: " + ("is a link to nothing" if dangling else "no such file or folder")
+        except OSError as error:
+            self.problem = f"{text}: cannot be read: {error.strerror}"
+        except ValueError as error:
+            self.problem = f"{text!r}: is no possible path: {error}"
 
     @property
     def is_file(self) -> bool:
-        return not self.is_glob and not self.path.is_dir()
+        return not self.is_glob and not os.path.isdir(self.text)  # noqa: PTH112  # no error on odd paths
 
     def files(self, recursive: bool) -> Iterator[tuple[str, str]]:
         """Yield (path, path in the output) of every file, images or not."""
         if self.is_file:
             yield self.text, self.path.name
         elif not self.is_glob:
-            yield from _walk(self.text, "", recursive)
+            yield from _walk(self.text, recursive)
         else:
             base = _fixed_part(self.text)
             for match in sorted(_matches(self.text)):
                 if not os.path.isdir(match):  # noqa: PTH112  # glob yields text
                     yield match, os.path.relpath(match, base or ".")
                 elif "**" not in self.text:
-                    yield from _walk(match, "", recursive)
+                    yield from _walk(match, recursive)
 
 
 def _matches(pattern: str) -> Iterator[str]:
@@ -183,24 +196,30 @@ def _fixed_part(pattern: str) -> str:
     return str(Path(*fixed)) if fixed else ""
 
 
-def _walk(folder: str, inside: str, recursive: bool) -> Iterator[tuple[str, str]]:
+def _walk(folder: str, recursive: bool) -> Iterator[tuple[str, str]]:
     """Yield the files of a folder in order of name, then those of its folders; hidden ones are left out."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise JobError([f"{folder}: cannot be listed: {error.strerror}"]) from None
-    visible = [entry for entry in entries if not entry.name.startswith(".")]
-    for entry in visible:
-        if not entry.is_dir(follow_symlinks=False) and not (entry.is_symlink() and entry.is_dir()):
-            yield entry.path, os.path.join(inside, entry.name)  # noqa: PTH118  # called for every file of a tree
-    for entry in visible if recursive else ():
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, os.path.join(inside, entry.name), recursive)  # noqa: PTH118  # as above
+    waiting = [(folder, "")]
+    while waiting:
+        place, inside = waiting.pop()
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError as error:
+            raise JobError([f"{place}: cannot be listed: {error.strerror}"]) from None
+        below = []
+        for entry in entries:
+            name = os.path.join(inside, entry.name)  # noqa: PTH118  # called for every file of a tree
+            if entry.name.startswith("."):
+                continue
+            if not entry.is_dir():
+                yield entry.path, name
+            elif recursive and not entry.is_symlink():
+                below.append((entry.path, name))
+        waiting += reversed(below)
 
 
 def _target(job: Job, sources: list[_Source], out: Path) -> tuple[Path, str]:
     """Return the folder of results, and ``.`` or the name of the single output file."""
-    as_folder = job.output.path.endswith(("/", os.sep)) or out.is_dir()
+    as_folder = job.output.path.endswith(("/", os.sep)) or os.path.isdir(out)  # noqa: PTH112  # no error on odd paths
     if len(sources) == 1 and sources[0].is_file and out.suffix and not as_folder:
         if not is_image(out.name):
             raise JobError(
@@ -209,10 +228,24 @@ def _target(job: Job, sources: list[_Source], out: Path) -> tuple[Path, str]:
                     f"(for a folder of that name, write {out}/)"
                 ]
             )
+        _check_folder(out.parent)
         return out.parent, out.name
-    if out.exists() and not out.is_dir():
-        raise JobError([f"{out}: is a file; the results of a folder or of several files need a folder"])
+    _check_folder(out)
     return out, "."
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse an output folder that is a file, lies below one, or cannot be reached."""
+    for place in (folder, *folder.parents):
+        try:
+            if place.is_dir():
+                return
+            if place.exists():
+                raise JobError([f"{place}: is a file; results need a folder"])
+        except OSError as error:
+            raise JobError([f"{place}: cannot be used: {error.strerror}"]) from None
+        except ValueError as error:
+            raise JobError([f"{str(place)!r}: is no possible path: {error}"]) from None
 
 
 def _outside_inputs(sources: list[_Source], folder: Path, target: str) -> list[str]:
@@ -220,7 +253,7 @@ def _outside_inputs(sources: list[_Source], folder: Path, target: str) -> list[s
     place = folder.resolve() if target == "." else folder.resolve() / target
     problems = []
     for source in sources:
-        if source.path.is_dir() and not source.is_glob:
+        if not source.is_glob and not source.is_file:
             base = source.path.resolve()
             if place == base or base in place.parents:
                 problems.append(
@@ -236,6 +269,8 @@ def _fill(worklist: Worklist, sources: list[_Source], job: Job, problems: list[s
         return found
     for source in sources:
         for path, inside in source.files(job.input.recursive):
+            if source.is_glob and worklist.owns(path):
+                continue  # results are never read as inputs
             if not is_image(path):
                 if source.is_file:
                     found.append(f"{path}: no image format has this suffix; {_ACCEPTED}")
@@ -271,9 +306,17 @@ def covers(record: Record | None) -> bool:
 def _clobbered(worklist: Worklist, job: Job) -> list[str]:
     """Return a sentence for every output that would replace an input, a folder or a stranger's file."""
     problems = []
+    inside: dict[Path, bool] = {}
     with Ledger(worklist.folder, create=False) as ledger:
         for item in worklist:
             place = worklist.folder / item.output
+            if place.parent not in inside:
+                inside[place.parent] = worklist.target != "." or worklist.owns(str(place.parent))
+            if not inside[place.parent]:
+                problems.append(
+                    f"{place.parent}: is a link that leads out of {worklist.folder}; remove it first"
+                )
+                continue
             if not os.path.lexists(place):
                 continue
             if worklist.is_input(os.path.realpath(place)):

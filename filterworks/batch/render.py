@@ -27,7 +27,9 @@ class Rendered:
     clipped: int
 
 
-def render(page: Page, chain: Chain, range_: str, apply: Apply | None = None) -> Rendered:
+def render(
+    page: Page, chain: Chain, range_: str, apply: Apply | None = None, *, reuse: bool = False
+) -> Rendered:
     """Return the page filtered along rows and columns, in the dtype and channels of the input.
 
     Parameters
@@ -41,6 +43,8 @@ def render(page: Page, chain: Chain, range_: str, apply: Apply | None = None) ->
     apply
         What computes the chain on an array, all at once; unless given, the chain itself, a band of
         rows at a time.
+    reuse
+        Whether the result may take the place of the page's own pixels, which halves the memory.
 
     Raises
     ------
@@ -51,9 +55,10 @@ def render(page: Page, chain: Chain, range_: str, apply: Apply | None = None) ->
     parts = _Parts(page, chain.is_signed, apply or (lambda x: chain(x, axes=(0, 1))))
     reach = math.inf if apply is not None or _wraps(chain) else chain.reach[0]
     limits = _limits(parts, reach) if how == "stretch" else None
-    out = np.empty(page.pixels.shape, page.pixels.dtype)
+    reuse = reuse and page.pixels.flags.writeable
+    out = page.pixels if reuse else np.empty(page.pixels.shape, page.pixels.dtype)
     clipped = 0
-    for values, alpha, rows in parts.bands(reach):
+    for values, alpha, rows in parts.bands(reach, overwritten=reuse):
         shown, cut = to_pixels(values, page.pixels.dtype, how, limits)
         clipped += cut
         if alpha is None:
@@ -77,11 +82,21 @@ class _Parts:
     signed: bool
     compute: Apply
 
-    def bands(self, reach: float) -> Iterator[tuple[Array, Array | None, slice]]:
-        """Yield (values of the colours, pixels of the alpha channel if it is apart, rows)."""
+    def bands(
+        self, reach: float, *, overwritten: bool = False
+    ) -> Iterator[tuple[Array, Array | None, slice]]:
+        """Yield (values of the colours, pixels of the alpha channel if it is apart, rows).
+
+        Where the rows that were yielded are `overwritten`, the last of them are kept for the next band.
+        """
         pixels = self.page.pixels
+        kept = pixels[:0]
         for read, keep, write in bands(pixels.shape, reach):
-            values, alpha = self._filtered(pixels[read])
+            part = pixels[read]
+            if overwritten:
+                part = np.concatenate([kept, pixels[write.start : read.stop]])
+                kept = part[max(keep.stop - int(min(reach, keep.stop)), 0) : keep.stop].copy()
+            values, alpha = self._filtered(part)
             yield values[keep], None if alpha is None else alpha[keep], write
 
     def _filtered(self, pixels: Array) -> tuple[Array, Array | None]:

@@ -31,6 +31,8 @@ _WINDOW = 3
 # Finished results are recorded together at least this often, in seconds.
 _COMMIT = 0.25
 _TALLIES = 1000
+# Runs on other machines hear of this one so often, in seconds.
+_BEAT = 30.0
 
 
 class Observer(Protocol):
@@ -87,42 +89,52 @@ class _Run:
     partials: Path
     observer: Observer
     report: Report
-    waiting: list[tuple[Item, Outcome, Path]] = field(default_factory=list)
+    waiting: list[tuple[Item, Outcome]] = field(default_factory=list)
     committed: float = 0.0
+    beaten: float = 0.0
 
-    def settle(self, item: Item, outcome: Outcome, partial: Path) -> None:
+    def settle(self, item: Item, outcome: Outcome) -> None:
         """Take an outcome in; recorded and named with others by :meth:`commit`."""
-        self.waiting.append((item, outcome, partial))
+        self.waiting.append((item, outcome))
         if time.monotonic() - self.committed > _COMMIT or len(self.waiting) >= _TALLIES:
             self.commit()
 
     def commit(self) -> None:
         """Record all waiting results, then give them their names, in this order."""
-        kept = [(item, self._nameable(item, outcome), partial) for item, outcome, partial in self.waiting]
+        kept = [(item, self._nameable(item, outcome)) for item, outcome in self.waiting]
         self.waiting.clear()
         self.committed = time.monotonic()
-        try:
-            self._record(kept)
-        except LedgerError as error:
-            # A full disk: results that cannot be recorded make room for the record that they failed.
-            kept = [(item, _given_up(outcome, partial, error), partial) for item, outcome, partial in kept]
-            self._record(kept)
-        for item, outcome, partial in kept:
-            self._tell(item, self._named(item, outcome, partial))
+        if self.committed - self.beaten > _BEAT:
+            self.ledger.beat(self.worklist.target)
+            self.beaten = self.committed
+        self._record(kept)
+        for item, outcome in kept:
+            self._tell(item, self._named(item, outcome))
 
-    def _record(self, kept: list[tuple[Item, Outcome, Path]]) -> None:
-        changed = [(item, outcome) for item, outcome, _ in kept if outcome.state != "skipped"]
-        if changed:
-            self.ledger.write(_record(self.job, item, outcome) for item, outcome in changed)
+    def _record(self, kept: list[tuple[Item, Outcome]]) -> None:
+        """Record outcomes; on a full disk the newest half makes room for the others, until they fit."""
+        while True:
+            try:
+                self.ledger.write(_record(self.job, i, o) for i, o in kept if o.state != "skipped")
+                return
+            except LedgerError as error:
+                done = [n for n, (_, outcome) in enumerate(kept) if outcome.state == "done"]
+                if not done:
+                    raise
+                for n in done[len(done) // 2 :]:
+                    item, outcome = kept[n]
+                    Path(outcome.partial).unlink(missing_ok=True)
+                    reason = f"{item.input}: its result cannot be recorded and was not kept: {error}"
+                    kept[n] = item, Outcome("failed", error=reason)
 
-    def _named(self, item: Item, outcome: Outcome, partial: Path) -> Outcome:
+    def _named(self, item: Item, outcome: Outcome) -> Outcome:
         """Give a recorded result its name; return the outcome, a failure if that cannot be done."""
         if outcome.state != "done":
             return outcome
         place = self.worklist.folder / item.output
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            partial.replace(place)
+            Path(outcome.partial).replace(place)
         except OSError as error:
             failure = Outcome("failed", error=f"{place}: cannot be written: {error.strerror}")
             self.ledger.write([_record(self.job, item, failure)])
@@ -233,7 +245,7 @@ def _one_interrupt(abandon: Callable[[], object]) -> Iterator[threading.Event]:
 def _give_out(run: _Run, workers: Pool, stop: threading.Event) -> None:
     """Keep a bounded number of tasks in flight until the worklist or the patience ends."""
     items = iter(run.worklist)
-    flying: dict[Future[Outcome], tuple[Item, Path]] = {}
+    flying: dict[Future[Outcome], Item] = {}
     counter = 0
     more = True
     while more or flying:
@@ -244,34 +256,27 @@ def _give_out(run: _Run, workers: Pool, stop: threading.Event) -> None:
                 break
             counter += 1
             task = _task(run, item, counter, workers.threads)
-            flying[workers.executor.submit(perform, task)] = (item, Path(task.partial))
+            flying[workers.executor.submit(perform, task)] = item
         if stop.is_set() or _has_failed(run):
             more = False
             _drop_queued(flying)
         ready, _ = wait(flying, timeout=_COMMIT, return_when=FIRST_COMPLETED)
         for future in ready:
-            item, partial = flying.pop(future)
-            run.settle(item, _outcome(future, item), partial)
+            item = flying.pop(future)
+            run.settle(item, _outcome(future, item))
         if not ready:
             run.commit()
     run.commit()
     run.report.interrupted = stop.is_set() and next(iter(run.worklist.unsettled()), None) is not None
 
 
-def _given_up(outcome: Outcome, partial: Path, error: LedgerError) -> Outcome:
-    if outcome.state != "done":
-        return outcome
-    partial.unlink(missing_ok=True)
-    return Outcome("failed", error=f"{error}; the result was not kept")
-
-
 def _has_failed(run: _Run) -> bool:
     if not run.job.run.fail_fast:
         return False
-    return run.report.failed > 0 or any(outcome.state == "failed" for _, outcome, _ in run.waiting)
+    return run.report.failed > 0 or any(outcome.state == "failed" for _, outcome in run.waiting)
 
 
-def _drop_queued(flying: dict[Future[Outcome], tuple[Item, Path]]) -> None:
+def _drop_queued(flying: dict[Future[Outcome], Item]) -> None:
     for future in [future for future in flying if future.cancel()]:
         del flying[future]
 

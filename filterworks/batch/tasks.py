@@ -7,9 +7,13 @@ returns plain values only.
 from __future__ import annotations
 
 import hashlib
+import math
+import threading
 import time
 import traceback
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +38,8 @@ class Task:
     input, output
         Paths of the image and of its result.
     partial
-        Where to write; the main process gives the file its name.
+        Where to write, but for a part of the name that each attempt adds; the main process gives
+        the file its name.
     chain, range, quality, max_pixels
         As in the job.
     known
@@ -73,6 +78,8 @@ class Outcome:
         Time taken.
     pages, clipped
         How many pages were filtered, and the share of their samples that was cut to the range.
+    partial
+        Where the result waits for its name.
     difference
         Verified results: the largest difference to scipy, in units of what is allowed.
     """
@@ -86,6 +93,7 @@ class Outcome:
     pages: int = 0
     clipped: float = 0.0
     difference: float | None = None
+    partial: str = ""
 
 
 @dataclass
@@ -97,6 +105,29 @@ class _Tally:
     problems: list[str] = field(default_factory=list)
 
 
+class _Budget:
+    """Bytes of pixels that the threads of a process hold together; one image is always let in."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._held, self._changed = limit, 0, threading.Condition()
+
+    @contextmanager
+    def held(self, size: int) -> Iterator[None]:
+        """Wait until `size` bytes fit, then hold them."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._held == 0 or self._held + size <= self._limit)
+            self._held += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= size
+                self._changed.notify_all()
+
+
+_MEMORY = _Budget(1_200_000_000)
+
+
 def digest(path: Path) -> str:
     """Return the BLAKE2b hash of a file's content."""
     with path.open("rb") as file:
@@ -106,26 +137,28 @@ def digest(path: Path) -> str:
 def perform(task: Task) -> Outcome:
     """Do one task; whatever goes wrong with this one file is told in the outcome, not raised."""
     start = time.perf_counter()
+    # An attempt on a cluster may be repeated while the first one is still alive.
+    partial = Path(task.partial)
+    partial = partial.with_stem(f"{partial.stem}-{uuid.uuid4().hex[:8]}")
     try:
         if task.known is not None and _is_intact(Path(task.output), *task.known):
             return Outcome("skipped", size=task.known[0], digest=task.known[1])
-        tally = _filter_file(task)
-        partial = Path(task.partial)
+        tally = _filter_file(task, partial)
         size, content = partial.stat().st_size, digest(partial)
     except FilterworksError as error:
-        return _failed(task, start, str(error))
+        return _failed(partial, start, str(error).replace(str(partial), f"{task.input}: {task.output}"))
     except OSError as error:
-        return _failed(task, start, f"{task.input}: {error.strerror or error}")
+        return _failed(partial, start, f"{task.input}: {error.strerror or error}")
     except MemoryError:
-        return _failed(task, start, f"{task.input}: not enough memory to filter it")
+        return _failed(partial, start, f"{task.input}: not enough memory to filter it")
     except Exception as error:  # one file's bug must not end the run; it keeps its traceback
         reason = f"{task.input}: internal error, please report it: {type(error).__name__}: {error}"
-        return _failed(task, start, reason, traceback.format_exc())
+        return _failed(partial, start, reason, traceback.format_exc())
     if tally.difference is not None and tally.difference > 1:
         reason = (
             f"{task.input}: the result differs from scipy's by {tally.difference:.3g} times what is allowed"
         )
-        return _failed(task, start, reason)
+        return _failed(partial, start, reason)
     return Outcome(
         "done",
         size=size,
@@ -134,11 +167,12 @@ def perform(task: Task) -> Outcome:
         pages=tally.pages,
         clipped=tally.clipped / max(tally.samples, 1),
         difference=tally.difference,
+        partial=str(partial),
     )
 
 
-def _failed(task: Task, start: float, reason: str, trace: str | None = None) -> Outcome:
-    Path(task.partial).unlink(missing_ok=True)
+def _failed(partial: Path, start: float, reason: str, trace: str | None = None) -> Outcome:
+    partial.unlink(missing_ok=True)
     return Outcome("failed", error=reason, trace=trace, seconds=time.perf_counter() - start)
 
 
@@ -154,15 +188,16 @@ def _chain(text: str) -> Chain:
     return Chain.parse(text)
 
 
-def _filter_file(task: Task) -> _Tally:
+def _filter_file(task: Task, partial: Path) -> _Tally:
     if cv2.getNumThreads() != task.threads:
         cv2.setNumThreads(task.threads)
     tally = _Tally()
     with open_image(Path(task.input), max_pixels=task.max_pixels) as reader:
-        refusal = check_writable(Path(task.partial).suffix, reader.info)
+        refusal = check_writable(partial.suffix, reader.info)
         if refusal:
             raise FileError(f"{task.input}: {refusal}")
-        write_image(Path(task.partial), _pages(task, reader, tally), reader.info, quality=task.quality)
+        with _MEMORY.held(math.prod(reader.info.shape) * reader.info.dtype.itemsize):
+            write_image(partial, _pages(task, reader, tally), reader.info, quality=task.quality)
     return tally
 
 
@@ -170,7 +205,8 @@ def _pages(task: Task, reader: ImageReader, tally: _Tally) -> Iterator[Page]:
     chain = _chain(task.chain)
     for page in reader.pages():
         try:
-            rendered = render(page, chain, task.range)
+            # The verification needs the page as it was.
+            rendered = render(page, chain, task.range, reuse=not task.verify)
         except FilterworksError as error:
             raise FileError(f"{task.input}: {error}") from None
         tally.pages += 1
@@ -184,8 +220,9 @@ def _pages(task: Task, reader: ImageReader, tally: _Tally) -> Iterator[Page]:
 def _difference(page: Page, rendered: Rendered, chain: Chain, range_: str) -> float:
     """Return the largest difference to scipy's result, in units of what is allowed.
 
-    Allowed are one grey level for integers (a tie may round either way), and the contract's share of
-    the largest value for floats. Where the result is a decision (canny), one pixel in 500 may differ.
+    Allowed are one grey level for integers (a tie may round either way; more where double precision
+    cannot tell neighbours apart), and for floats the contract's share of the largest value or the
+    precision of the file. Where the result is a decision (canny), one pixel in 500 may differ.
     """
     from filterworks.verification import reference_chain  # scipy.signal is slow to load
 
@@ -195,9 +232,8 @@ def _difference(page: Page, rendered: Rendered, chain: Chain, range_: str) -> fl
     error = np.abs(got - expected)
     if chain.steps[-1].name == "canny":
         return float((error > 0).mean()) * 500
-    if page.pixels.dtype.kind in "iu":
-        return float(error.max(initial=0.0))
     scale = float(np.abs(expected).max(initial=0.0)) or 1.0
-    return float(error.max(initial=0.0)) / (
-        scale * (1e-5 if compute_dtype(page.pixels.dtype) == np.float32 else 1e-12)
-    )
+    if page.pixels.dtype.kind in "iu":
+        return float(error.max(initial=0.0)) / max(1.0, scale * 1e-12)
+    share = 1e-5 if compute_dtype(page.pixels.dtype) == np.float32 else 1e-12
+    return float(error.max(initial=0.0)) / (scale * max(share, float(np.finfo(page.pixels.dtype).eps)))

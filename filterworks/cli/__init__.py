@@ -78,4 +78,8 @@ def main() -> None:
         # Whoever read our output has gone; nothing is left to tell.
         sys.stderr.close()
         code = 1
+    except OSError as error:
+        # Files are dealt with where they are used; this is our own output that cannot be written.
+        print(f"error: {error.strerror or error}", file=sys.stderr)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)

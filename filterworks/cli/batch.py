@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -208,8 +209,8 @@ def status(out: str, as_json: bool) -> int:
     from filterworks.batch.ledger import NAME, Ledger
     from filterworks.errors import JobError
 
-    folder = Path(out) if Path(out).is_dir() else Path(out).parent
-    if not (folder / NAME).exists():
+    folder = Path(out) if os.path.isdir(out) else Path(out).parent  # noqa: PTH112  # no error on odd paths
+    if not os.path.exists(folder / NAME):  # noqa: PTH110  # as above
         raise JobError([f"{out}: holds no ledger: filterworks has not written results here"])
     with Ledger(folder, create=False) as ledger:
         counts, failures, running = ledger.counts(), ledger.failures(), ledger.living()

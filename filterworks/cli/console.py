@@ -28,13 +28,21 @@ def expected_errors(command: Callable[..., int | None]) -> Callable[..., int]:
             return command(*args, **kwargs) or 0
         except JobError as error:
             for problem in error.problems:
-                click.echo(f"error: {problem}", err=True)
+                click.echo(f"error: {printable(problem)}", err=True)
             return 2
         except FilterworksError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {printable(str(error))}", err=True)
             return 2 if isinstance(error, ArgumentError) else 1
+        except MemoryError:
+            click.echo("error: not enough memory", err=True)
+            return 1
 
     return guarded
+
+
+def printable(text: str) -> str:
+    """Return one line without control characters: names of files may hold anything."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 class Lines:
@@ -51,11 +59,11 @@ class Lines:
     def settled(self, item: Item, outcome: Outcome) -> None:
         """Say what became of one item."""
         if outcome.state == "failed":
-            self.say(f"failed: {outcome.error}")
+            self.say(f"failed: {printable(outcome.error or '')}")
             if outcome.trace and self.verbose:
                 self.say(outcome.trace.rstrip())
         elif self.verbose:
-            self.say(f"{outcome.state}: {item.input} -> {item.output}")
+            self.say(printable(f"{outcome.state}: {item.input} -> {item.output}"))
 
     def say(self, text: str) -> None:
         """Write a line of its own."""

@@ -13,6 +13,9 @@ from filterworks.convolution import convolve, correlate
 from filterworks.errors import ArgumentError, ArgumentTypeError, must
 from filterworks.filters.options import Options, keeping, prepared
 
+# Bytes of a kernel's file.
+_LARGEST = 1 << 26
+
 
 def load_kernel(path: str | Path) -> NDArray[Any]:
     """Return the weights in a ``.npy`` file, or in a text file with one kernel row per line.
@@ -28,6 +31,8 @@ def load_kernel(path: str | Path) -> NDArray[Any]:
         raise ArgumentTypeError(must("path", "the name of a file", path))
     place = Path(path)
     try:
+        if place.exists() and not (place.is_file() and place.stat().st_size <= _LARGEST):
+            raise ValueError(f"is no regular file of at most {_LARGEST >> 20} MiB")
         if place.suffix == ".npy":
             return np.asarray(np.load(place, allow_pickle=False))
         lines = place.read_text(encoding="utf-8-sig").splitlines()

@@ -485,7 +485,7 @@ def test_a_broken_or_newer_ledger_is_one_line(photos, tmp_path, command):
     out.mkdir()
     (out / ".filterworks.sqlite").write_bytes(b"no database at all" * 100)
     result = command("images", photos, "-o", out, "-f", "sobel")
-    assert result.code == 1
+    assert result.code == 2
     assert "ledger cannot be used" in result.err
     (out / ".filterworks.sqlite").unlink()
     with sqlite3.connect(out / ".filterworks.sqlite") as database:
@@ -493,3 +493,128 @@ def test_a_broken_or_newer_ledger_is_one_line(photos, tmp_path, command):
     database.close()
     result = command("status", out)
     assert "newer filterworks" in result.err
+
+
+def test_a_run_killed_inside_a_commit_is_rolled_back_by_the_next(photos, tmp_path, command):
+    out = tmp_path / "out"
+    command("images", photos, "-o", out, "-f", "sobel")
+    whole = tree(out)
+    # A process dies in the middle of a transaction that has reached the disk: the journal stays.
+    code = (
+        "import os, sqlite3, sys\n"
+        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('PRAGMA cache_size=1'); c.execute('BEGIN IMMEDIATE')\n"
+        "c.execute('UPDATE results SET signature = hex(zeroblob(20000))')\n"
+        "os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, out / ".filterworks.sqlite"], check=False)
+    assert (out / ".filterworks.sqlite-journal").stat().st_size > 0
+    assert command("status", out).code == 0
+    again = command("images", photos, "-o", out, "-f", "sobel", "--json")
+    assert again.code == 0
+    assert len(again.json["skipped"]) == IMAGES
+    assert tree(out) == whole
+
+
+def test_a_glob_never_reads_the_results(photos, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = command("images", "**/*.png", "-o", "out", "-f", "sobel", "--json")
+    assert len(first.json["done"]) == 2
+    again = command("images", "**/*.png", "-o", "out", "-f", "sobel", "--json")
+    assert again.code == 0
+    assert len(again.json["skipped"]) == 2
+    assert again.json["done"] == []
+
+
+def test_no_result_leaves_the_output_by_a_link(photos, tmp_path, command):
+    before = tree(photos)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "trip").symlink_to(photos / "cells")
+    result = command("images", photos, "-o", tmp_path / "out", "-f", "sobel")
+    assert result.code == 2
+    assert "leads out of" in result.err
+    assert tree(photos) == before
+
+
+def test_a_run_on_another_machine_holds_the_output_while_it_is_heard_of(photos, tmp_path, command):
+    out = tmp_path / "out"
+    command("images", photos / "face.jpg", "-o", out, "-f", "sobel")
+    for age, code in ((10, 2), (1000, 0)):
+        with sqlite3.connect(out / ".filterworks.sqlite") as database:
+            database.execute(
+                "INSERT OR REPLACE INTO runs VALUES ('.', 7, 0, 'elsewhere', '2026-01-01', 1, ?)",
+                (time.time() - age,),
+            )
+        database.close()
+        result = command("images", photos, "-o", out, "-f", "sobel")
+        assert result.code == code
+        assert ("process 7 on elsewhere" in result.err) == (code == 2)
+
+
+def test_verification_allows_what_the_file_can_hold(tmp_path, command):
+    import tifffile
+
+    rng = np.random.default_rng(0)
+    tifffile.imwrite(tmp_path / "half.tif", rng.random((40, 50)).astype(np.float16))
+    tifffile.imwrite(tmp_path / "wide.tif", rng.integers(0, 2**62, (40, 50)).astype(np.uint64))
+    result = command("images", tmp_path / "half.tif", tmp_path / "wide.tif", "-o", tmp_path / "out", "-f",
+                     "gaussian:sigma=1", "--verify", "100%", "--json")  # fmt: skip
+    assert result.code == 0, result.err
+    assert result.json["verified"] == 2
+
+
+@pytest.mark.parametrize("range_", ["clip", "stretch", "offset"])
+def test_reusing_the_pixels_changes_nothing(range_, monkeypatch):
+    from filterworks import Chain, bands
+    from filterworks.batch.render import render
+    from filterworks.files import Page
+
+    monkeypatch.setattr(bands, "BAND", 3000)
+    colour = skimage.data.astronaut()[:201, :97]
+    alpha = np.dstack([colour, colour[..., :1]])
+    for text in ("gaussian:sigma=2", "sobel", "median:size=3 | unsharp_mask", "mean:size=[9,1]", "roberts"):
+        for pixels_, kind in ((colour, "none"), (alpha, "straight"), (colour[..., 0], "none")):
+            chain = Chain.parse(text)
+            expected = render(Page(pixels_.copy(), kind), chain, range_)
+            got = render(Page(pixels_.copy(), kind), chain, range_, reuse=True)
+            np.testing.assert_array_equal(got.page.pixels, expected.page.pixels)
+            assert got.clipped == expected.clipped
+            monkeypatch.setattr(bands, "BAND", 1 << 30)
+            whole = render(Page(pixels_.copy(), kind), chain, range_)
+            assert np.abs(whole.page.pixels.astype(int) - expected.page.pixels).max() <= 1
+            monkeypatch.setattr(bands, "BAND", 3000)
+
+
+def test_names_with_control_characters_stay_on_one_line(tmp_path, command):
+    (tmp_path / "new\nline\x1b[31m.png").write_bytes(b"")
+    result = command("images", tmp_path, "-o", tmp_path.parent / "o", "-f", "sobel", "-q")
+    assert result.code == 1
+    assert len(result.err.splitlines()) == 1
+    assert "new\\nline\\x1b[31m.png" in result.err
+
+
+@pytest.mark.parametrize("arguments", [
+    ["images", "a" * 300, "-o", "o", "-f", "sobel"],
+    ["images", "{photos}", "-o", "b" * 300, "-f", "sobel"],
+    ["images", "{photos}", "-o", "{photos}/face.jpg/out", "-f", "sobel"],
+    ["status", "c" * 300],
+    ["images", "{photos}", "-o", "o", "-f", "kernel:path=/dev/zero"],
+    ["images", "{photos}", "-o", "o", "-f", "sobel", "--scheduler", "nonsense"],
+])  # fmt: skip
+def test_odd_arguments_are_one_line(photos, tmp_path, command, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    result = command(*(text.format(photos=photos) for text in arguments))
+    assert result.code == 2
+    assert len(result.err.splitlines()) == 1
+    assert result.err.startswith("error: ")
+
+
+def test_an_interrupt_while_the_cluster_starts_is_not_lost(many, tmp_path, process):
+    source, _ = many
+    child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2")
+    while not (tmp_path / "out" / ".filterworks.sqlite").exists():
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.killpg(child.pid, signal.SIGINT)
+    child.communicate(timeout=60)
+    assert child.returncode == 130

@@ -257,3 +257,40 @@ def test_empty_and_tiny_arrays(name):
     assert function(np.zeros((0, 4), np.uint8), **needed.get(name, {})).shape == (0, 4)
     for shape in ((1, 1), (1, 6), (2, 1)):
         assert function(np.ones(shape, np.uint8), **needed.get(name, {})).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("dtype", "height"), [("float32", 1e20), ("float32", 1e-25), ("float64", 1e200), ("float64", 1e-200)]
+)
+def test_magnitudes_of_very_large_and_very_small_data(dtype, height):
+    step = np.repeat([[0, 0, height, height]], 3, axis=0).astype(dtype)
+    np.testing.assert_allclose(fw.filters.sobel(step)[1], [0, 4 * height, 4 * height, 0], rtol=1e-6)
+    np.testing.assert_allclose(fw.filters.roberts(step)[1, 2], height * np.sqrt(2), rtol=1e-6)
+
+
+def test_canny_trusts_explicit_thresholds_on_an_offset():
+    x = np.zeros((20, 20))
+    x[:, 10:] += 1
+    np.testing.assert_array_equal(
+        fw.filters.canny(x + 1e6, 1, low=0.5, high=1), fw.filters.canny(x, 1, low=0.5, high=1)
+    )
+
+
+def test_canny_in_bands_equals_canny_at_once(photo, monkeypatch):
+    from filterworks import bands
+
+    for boundary in ("symmetric", "wrap", "constant"):
+        for limits in ({}, {"low": 40, "high": 90}):
+            monkeypatch.setattr(bands, "BAND", 1 << 30)
+            whole = fw.filters.canny(photo, 1.2, boundary=boundary, **limits)
+            monkeypatch.setattr(bands, "BAND", 2000)
+            np.testing.assert_array_equal(fw.filters.canny(photo, 1.2, boundary=boundary, **limits), whole)
+
+
+def test_ranks_outside_of_the_data_may_be_nan():
+    x = np.eye(4)
+    got = fw.filters.median(x, 3, boundary="constant", fill_value=np.nan)
+    assert np.isnan(got[0]).all()
+    assert np.isfinite(got[1:3, 1:3]).all()
+    inside = fw.filters.median(x, 3, boundary="constant", fill_value=np.nan, nan_policy="omit")
+    np.testing.assert_array_equal(inside, fw.filters.median(x, 3, boundary="omit"))
