@@ -79,7 +79,7 @@ def test_motion_is_a_line_of_the_given_length_and_direction():
     (lambda: kernels.gaussian(-1), "at least 0"),
     (lambda: kernels.gaussian((1, 2, 3)), "one per axis"),
     (lambda: kernels.gaussian("a"), "finite number"),
-    (lambda: kernels.gaussian(0, order=1), "above 0"),
+    (lambda: kernels.gaussian(0, order=1), "for a derivative"),
     (lambda: kernels.gaussian(1, order=-1), "at least 0"),
     (lambda: kernels.gaussian(float("nan")), "finite"),
     (lambda: kernels.gaussian(1, truncate=0), "above 0"),

@@ -609,12 +609,14 @@ def test_odd_arguments_are_one_line(photos, tmp_path, command, monkeypatch, argu
     assert result.err.startswith("error: ")
 
 
-def test_an_interrupt_while_the_cluster_starts_is_not_lost(many, tmp_path, process):
+@pytest.mark.parametrize("delay", [0.1, 0.7, 1.5])
+def test_an_interrupt_while_the_cluster_starts_is_not_lost(many, tmp_path, process, delay):
     source, _ = many
     child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2")
     while not (tmp_path / "out" / ".filterworks.sqlite").exists():
         time.sleep(0.02)
-    time.sleep(0.3)
+    time.sleep(delay)
     os.killpg(child.pid, signal.SIGINT)
-    child.communicate(timeout=60)
-    assert child.returncode == 130
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130, err
+    assert not [name for name in os.listdir(tmp_path / "out") if name.startswith(".filterworks-")]
