@@ -103,8 +103,10 @@ class Ledger:
     def __init__(self, folder: Path, *, create: bool) -> None:
         self.path = folder / NAME
         self._connection: sqlite3.Connection | None = None
-        if not create and not self.path.exists():
+        if not create and not os.path.exists(self.path):  # noqa: PTH110  # a folder out of reach has none
             return
+        if create and not os.access(folder, os.W_OK | os.X_OK):
+            raise JobError([f"{folder}: cannot be written: permission denied"])
         try:
             # A reader too must be able to roll back what a killed run left half-committed.
             address = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"

@@ -58,12 +58,15 @@ def explain(image: str, texts: tuple[str, ...]) -> None:
     """
     import time
 
+    from filterworks.errors import JobError
     from filterworks.files import open_image
     from filterworks.operations import Chain
     from filterworks.planner import tracing
 
     chain = Chain.of(texts)
     chain.check()
+    if not Path(image).is_file():
+        raise JobError([f"{image}: no such file"])
     with open_image(Path(image)) as reader:
         page = next(reader.pages())
     pixels = page.pixels

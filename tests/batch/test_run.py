@@ -620,3 +620,32 @@ def test_an_interrupt_while_the_cluster_starts_is_not_lost(many, tmp_path, proce
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
     assert not [name for name in os.listdir(tmp_path / "out") if name.startswith(".filterworks-")]
+
+
+def test_no_permission_is_one_line(photos, tmp_path):
+    """Run without the rights of root; setpriv takes them away where the tests have them."""
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    (photos / "face.jpg").chmod(0)
+    locked.chmod(0)
+    rights = "-dac_override,-dac_read_search"
+    drop = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"] if os.geteuid() == 0 else []
+    if drop and shutil.which("setpriv") is None:
+        pytest.skip("root may read everything, and there is no setpriv to become less")
+
+    def run(*arguments):
+        start = [*drop, sys.executable, "-m", "filterworks", *map(str, arguments)]
+        return subprocess.run(start, capture_output=True, text=True, check=False)
+
+    try:
+        for out in (locked, locked / "deep" / "out", locked / "x.png"):
+            refused = run("images", photos / "trip" / "face.png", "-o", out, "-f", "sobel")
+            assert refused.returncode == 2
+            assert "ermission denied" in refused.stderr
+            assert len(refused.stderr.splitlines()) == 1
+        partly = run("images", photos, "-o", tmp_path / "out", "-f", "sobel", "-q")
+        assert partly.returncode == 1
+        assert partly.stderr == f"failed: {photos}/face.jpg: permission denied\n"
+        assert len(tree(tmp_path / "out")) == IMAGES - 1
+    finally:
+        locked.chmod(0o755)

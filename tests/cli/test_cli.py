@@ -73,6 +73,7 @@ def test_public_names_are_lazy_and_listed():
     (["kernels", "sobl"], "did you mean 'sobel'"),
     (["kernels", "sobel:axes=1"], "did you mean 'axis'"),
     (["explain", "{photos}/face.jpg", "-f", "median:size=2"], "odd"),
+    (["explain", "nowhere.png", "-f", "sobel"], "nowhere.png: no such file"),
 ])  # fmt: skip
 def test_wrong_usage_exits_2_in_few_lines(photos, tmp_path, command, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
