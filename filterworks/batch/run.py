@@ -113,7 +113,7 @@ class _Run:
 
     def _record(self, kept: list[tuple[Item, Outcome]]) -> None:
         """Record outcomes; on a full disk the newest half makes room for the others, until they fit."""
-        while True:
+        while any(outcome.state != "skipped" for _, outcome in kept):
             try:
                 self.ledger.write(_record(self.job, i, o) for i, o in kept if o.state != "skipped")
                 return
