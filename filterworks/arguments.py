@@ -95,11 +95,13 @@ def _is_listed(value: object) -> TypeGuard[Sequence[Any]]:
     return is_array or (isinstance(value, Sequence) and not isinstance(value, str | bytes))
 
 
-def per_axis(name: str, value: object, ndim: int, minimum: int | None = None) -> tuple[int, ...]:
-    """Return one int per axis, from an int or a sequence of `ndim` ints."""
+def per_axis(
+    name: str, value: object, ndim: int, minimum: int | None = None, *, of: str = "kernel axis"
+) -> tuple[int, ...]:
+    """Return one int per axis, from an int or a sequence of `ndim` ints; `of` says what they belong to."""
     if _is_listed(value):
         if len(value) != ndim:
-            raise ArgumentError(must(name, f"an integer or {ndim} of them, one per kernel axis", value))
+            raise ArgumentError(must(name, f"an integer or {ndim} of them, one per {of}", value))
         return tuple(as_int(name, item, minimum) for item in value)
     return (as_int(name, value, minimum),) * ndim
 

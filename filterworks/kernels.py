@@ -21,7 +21,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from filterworks.arguments import as_int, as_number
+from filterworks.arguments import as_int, as_number, per_axis
 from filterworks.errors import ArgumentError, must, unknown
 
 Kernel = NDArray[np.float64]
@@ -133,9 +133,7 @@ def gaussian(
     """
     ndim = as_int("ndim", ndim, 1)
     sigmas = per_axis_number("sigma", sigma, ndim)
-    orders = list(order) if isinstance(order, Sequence) else [order] * ndim
-    if len(orders) != ndim:
-        raise ArgumentError(must("order", f"an integer or {ndim} of them, one per axis", order))
+    orders = per_axis("order", order, ndim, 0, of="axis")
     return outer(*(gaussian_factor(s, truncate, o) for s, o in zip(sigmas, orders, strict=True)))
 
 

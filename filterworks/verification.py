@@ -26,7 +26,6 @@ from filterworks.operations import OPERATIONS, Chain, Step
 from filterworks.planner import engines
 
 Plane = NDArray[np.float64]
-Filter1D = Callable[[Plane], Plane]
 
 _MODES = {
     "constant": "constant",

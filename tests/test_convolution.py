@@ -98,9 +98,7 @@ def assert_equals_reference(got, expected, x, kernel, options):
     peak = max(np.abs(np.where(np.isfinite(x), x, 0)).max(), abs(fill) if np.isfinite(fill) else 0.0)
     scale = peak * np.abs(kernel).sum()
     if "omit" in (options["boundary"], options["nan_policy"]):
-        scale = (
-            scale + np.abs(expected[~odd]).max(initial=0.0) * 100
-        )  # what is left may be small against Σ|k|
+        scale = scale + np.abs(expected[~odd]).max(initial=0.0)  # what is left may be small against Σ|k|
     error = np.abs(got[~odd] - expected[~odd]).max(initial=0.0)
     assert error <= bound(x.dtype) * scale
 
@@ -449,7 +447,7 @@ def test_absurd_windows_are_refused(dilation):
 def test_an_origin_far_outside_costs_nothing(boundary):
     x = np.arange(30.0)
     far = fw.correlate(x, [1.0, 2, 4], origin=10**8, boundary=boundary, fill_value=3)
-    near = fw.correlate(np.tile(x, 1), [1.0, 2, 4], origin=10**8 % 1740, boundary=boundary, fill_value=3)
+    near = fw.correlate(x, [1.0, 2, 4], origin=10**8 % 1740, boundary=boundary, fill_value=3)
     if boundary in ("wrap", "symmetric", "mirror"):  # their periods 30, 60 and 58 divide 1740
         np.testing.assert_allclose(far, near)
     else:

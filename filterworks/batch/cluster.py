@@ -5,7 +5,6 @@ All three are the same ``concurrent.futures.Executor`` to the run.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sys
@@ -19,6 +18,7 @@ import cv2
 from filterworks import __version__
 from filterworks.batch.job import Job
 from filterworks.errors import JobError
+from filterworks.threads import thread_count
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,13 @@ def pool(job: Job, tasks: int) -> Iterator[Pool]:
             yield made
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def _threads(tasks: int) -> Iterator[Pool]:
     before = cv2.getNumThreads()
-    workers = min(_cores(), max(tasks, 1))
+    workers = min(thread_count(), max(tasks, 1))
     executor = ThreadPoolExecutor(workers, thread_name_prefix="filterworks")
     try:
-        yield Pool(executor, workers, _cores() if workers == 1 else 1)
+        yield Pool(executor, workers, thread_count() if workers == 1 else 1)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
         cv2.setNumThreads(before)

@@ -15,11 +15,11 @@ from filterworks.arguments import (
     Array,
     as_choice,
     as_fill,
-    as_int,
     as_number,
     as_output_dtype,
     compute_dtype,
     finish,
+    per_axis,
 )
 from filterworks.boundaries import as_boundary, pad
 from filterworks.engine.planes import filter_planes
@@ -31,15 +31,13 @@ _WINDOWS = 1 << 22
 
 
 def _odd_sizes(size: int | Sequence[int], count: int) -> tuple[int, ...]:
-    sizes = list(size) if isinstance(size, Sequence) else [size] * count
-    if len(sizes) != count:
-        raise ArgumentError(must("size", f"an odd integer or {count} of them, one per axis", size))
+    sizes = per_axis("size", size, count, 1, of="axis")
     for item in sizes:
-        if as_int("size", item, 1) % 2 == 0:
+        if item % 2 == 0:
             raise ArgumentError(
                 must("size", "odd, so that the window has a middle and the median is a sample", size)
             )
-    return tuple(sizes)
+    return sizes
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:

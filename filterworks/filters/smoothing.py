@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from filterworks import kernels
-from filterworks.arguments import Array, as_int
+from filterworks.arguments import Array, per_axis
 from filterworks.convolution import correlate_factors
-from filterworks.errors import ArgumentError, must
 from filterworks.filters.options import Options, keeping, prepared, smooth
 from filterworks.kernels import PerAxis
 
@@ -25,14 +24,8 @@ def mean(x: ArrayLike, size: int | Sequence[int] = 3, **options: Unpack[Options]
     array([0, 3, 3, 3, 1, 2], dtype=uint8)
     """
     array, axes, settings = prepared(x, options)
-    shape = (
-        kernels.mean(size, len(axes)).shape
-        if isinstance(size, Sequence)
-        else (as_int("size", size, 1),) * len(axes)
-    )
-    if len(shape) != len(axes):
-        raise ArgumentError(must("size", f"an integer or {len(axes)} of them, one per axis", size))
-    return correlate_factors(array, tuple(np.full(n, 1.0 / n) for n in shape), keeping(array, settings))
+    sizes = per_axis("size", size, len(axes), 1, of="axis")
+    return correlate_factors(array, tuple(np.full(n, 1.0 / n) for n in sizes), keeping(array, settings))
 
 
 def gaussian(
@@ -70,9 +63,7 @@ def gaussian(
     """
     array, axes, settings = prepared(x, options)
     sigmas = kernels.per_axis_number("sigma", sigma, len(axes))
-    orders = list(order) if isinstance(order, Sequence) else [order] * len(axes)
-    if len(orders) != len(axes):
-        raise ArgumentError(must("order", f"an integer or {len(axes)} of them, one per axis", order))
+    orders = per_axis("order", order, len(axes), 0, of="axis")
     factors = tuple(kernels.gaussian_factor(s, truncate, o) for s, o in zip(sigmas, orders, strict=True))
     return correlate_factors(array, factors, settings if any(orders) else keeping(array, settings))
 

@@ -4,7 +4,7 @@ import statistics
 import time
 
 
-def interleaved(functions, repeats=7, seconds=1.0):
+def interleaved(functions, repeats=7):
     """Return the median time of each named function; they take turns, so that noise meets all alike."""
     times = {name: [] for name in functions}
     for function in functions.values():
@@ -14,10 +14,4 @@ def interleaved(functions, repeats=7, seconds=1.0):
             start = time.perf_counter()
             function()
             times[name].append(time.perf_counter() - start)
-            if sum(times[name]) > seconds and len(times[name]) >= 3:
-                continue
     return {name: statistics.median(values) for name, values in times.items()}
-
-
-def geometric_mean(ratios):
-    return statistics.geometric_mean(ratios)

@@ -196,7 +196,7 @@ def test_progress_is_drawn_on_a_terminal_only(photos, tmp_path):
 def test_lists_and_documentation(command):
     shown = command("filters").out
     for name, operation in OPERATIONS.items():
-        assert re.search(rf"^{name} +{','.join([])}", shown, re.M)
+        assert re.search(rf"^{name} +", shown, re.M)
         assert operation.summary in shown
     assert "sigma_color, sigma_space=2.0" in shown
     assert "Tomasi & Manduchi" in command("filters", "bilateral").out
