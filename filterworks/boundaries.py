@@ -130,7 +130,19 @@ def source_index(size: int, before: int, after: int, boundary: str) -> NDArray[n
     >>> source_index(3, 4, 2, "mirror")
     array([0, 1, 2, 1, 0, 1, 2, 1, 0])
     """
-    position = np.arange(-before, size + after)
+    return source_of(np.arange(-before, size + after), size, boundary)
+
+
+def source_of(position: NDArray[np.intp], size: int, boundary: str) -> NDArray[np.intp]:
+    """Return the index of the sample that stands at each position; -1 where zero does.
+
+    Examples
+    --------
+    >>> source_of(np.array([-2, -1, 3]), 3, "wrap"), source_of(np.array([-1, 3]), 3, "constant")
+    (array([1, 2, 0]), array([-1, -1]))
+    """
+    if boundary in ("constant", "omit"):
+        return np.where((position >= 0) & (position < size), position, -1)
     if boundary == "nearest":
         return np.clip(position, 0, size - 1)
     if boundary == "wrap":
@@ -138,11 +150,30 @@ def source_index(size: int, before: int, after: int, boundary: str) -> NDArray[n
     if boundary == "symmetric":
         position = position % (2 * size)
         return np.minimum(position, 2 * size - 1 - position)
-    if boundary == "mirror":
-        period = max(2 * size - 2, 1)
-        position = position % period
-        return np.minimum(position, period - position) if size > 1 else np.zeros_like(position)
-    raise ArgumentError(f"boundary {boundary!r} has no source samples")
+    period = max(2 * size - 2, 1)
+    position = position % period
+    return np.minimum(position, period - position) if size > 1 else np.zeros_like(position)
+
+
+def window(x: Array, axes: Sequence[int], spans: Sequence[tuple[int, int]], boundary: str) -> Array:
+    """Return the samples from position a to position b along `axes`, which may reach beyond the data.
+
+    A view of `x` where nothing outside is asked for.
+
+    Examples
+    --------
+    >>> window(np.array([1, 2, 3]), [0], [(-2, 2)], "symmetric")
+    array([2, 1, 1, 2])
+    """
+    for axis, (start, stop) in zip(axes, spans, strict=True):
+        size = x.shape[axis]
+        if start >= 0 and stop <= size:
+            x = x[(slice(None),) * axis + (slice(start, stop),)]
+            continue
+        places = source_of(np.arange(start, stop), size, boundary)
+        x = np.take(x, np.maximum(places, 0), axis=axis)
+        x[(slice(None),) * axis + (places < 0,)] = 0
+    return x
 
 
 def pad(

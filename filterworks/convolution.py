@@ -10,8 +10,9 @@ which is what scipy.signal computes, for even kernels too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,14 @@ from numpy.typing import ArrayLike, DTypeLike
 from filterworks import evaluation, planner
 from filterworks.arguments import Array, Mode, NanPolicy
 from filterworks.errors import ArgumentTypeError, must
-from filterworks.planner import Plan
+from filterworks.planner import Plan, is_traced
 from filterworks.problem import Factors, outer_weights
 from filterworks.request import DEFAULTS, Request, make_request
 
 Axes = int | Sequence[int] | None
 PerKernelAxis = int | Sequence[int]
+# Calls with kernels of up to so many weights are remembered.
+_SMALL = 1 << 10
 
 
 def convolve(
@@ -105,8 +108,8 @@ def convolve(
     >>> convolve(np.array([1, 2, 4], dtype="uint8"), [1, 2], mode="full", boundary="nearest")
     array([ 3.,  4.,  8., 12.], dtype=float32)
     """
-    request, array = make_request(x, kernel, True, locals())
-    return evaluation.evaluate(request, array)
+    options = (mode, boundary, fill_value, origin, axes, stride, dilation, nan_policy, dtype, method)
+    return _compute(x, kernel, True, options)
 
 
 def correlate(
@@ -134,8 +137,45 @@ def correlate(
     >>> correlate([0, 0, 1, 0, 0], [1, 2, 3])
     array([0., 3., 2., 1., 0.])
     """
-    request, array = make_request(x, kernel, False, locals())
+    options = (mode, boundary, fill_value, origin, axes, stride, dilation, nan_policy, dtype, method)
+    return _compute(x, kernel, False, options)
+
+
+def _compute(x: ArrayLike, kernel: ArrayLike, flip: bool, options: tuple[Any, ...]) -> Array:
+    """Check the arguments and evaluate; a call like an earlier one with a small kernel is done at once."""
+    if type(x) is np.ndarray and type(kernel) is np.ndarray and kernel.size <= _SMALL and not is_traced():
+        try:
+            run = _recall(x.shape, x.dtype, kernel.shape, kernel.dtype, kernel.tobytes(), flip, *options)
+        except (TypeError, ValueError, _NotYetError):
+            run = None  # whatever is wrong is told below
+        if run is not None:
+            return run(x)
+    request, array = make_request(x, kernel, flip, dict(zip(DEFAULTS, options, strict=True)))
     return evaluation.evaluate(request, array)
+
+
+class _NotYetError(Exception):
+    """What would be remembered now may be done better once more engines are started."""
+
+
+@lru_cache(maxsize=512, typed=True)
+def _recall(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    kernel_shape: tuple[int, ...],
+    kernel_dtype: np.dtype[Any],
+    content: bytes,
+    flip: bool,
+    *options: Any,
+) -> Callable[[Array], Array] | None:
+    """Return what computes a call, if the values of the data change nothing in how it is done."""
+    kernel = np.frombuffer(content, kernel_dtype).reshape(kernel_shape)
+    values = dict(zip(DEFAULTS, options, strict=True))
+    request, array = make_request(np.empty(shape, dtype), kernel, flip, values)
+    run = evaluation.reusable(request, array)
+    if run is evaluation.NOT_YET:
+        raise _NotYetError
+    return run
 
 
 def correlate_factors(x: Array, factors: Factors, options: dict[str, Any]) -> Array:
@@ -154,8 +194,8 @@ def plan(x: ArrayLike, kernel: ArrayLike, **options: Any) -> Plan:
 
     Examples
     --------
-    >>> plan(np.zeros((64, 64)), np.ones((3, 3))).engine in ("separable", "opencv")
-    True
+    >>> plan(np.zeros((64, 64)), np.ones((3, 3)), method="direct").reason
+    'asked for'
     """
     unknown_names = set(options) - set(DEFAULTS)
     if unknown_names:

@@ -1,7 +1,7 @@
 """Problem → Plan: which engine, and why.
 
-Each engine estimates its own time (:mod:`filterworks.engine`); the cheapest one that can do the
-problem *within the contract's accuracy on these data* is taken.
+Each engine says how much work a problem is for it, and :mod:`filterworks.costs` what that costs here; the
+cheapest engine that can do the problem *within the contract's accuracy on these data* is taken.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from filterworks import costs
 from filterworks.arguments import Array
 from filterworks.engine import ENGINES
 from filterworks.errors import ArgumentError, ArgumentTypeError, EngineError, must, unknown
@@ -47,7 +48,7 @@ class Plan:
     def __str__(self) -> str:
         lines = [f"engine: {self.engine} ({self.reason})"]
         lines += [
-            f"  {name:<10} {seconds * 1e3:10.3f} ms estimated"
+            f"  {name:<17} {seconds * 1e3:10.3f} ms estimated"
             for name, seconds in sorted(self.estimates.items(), key=lambda item: item[1])
         ]
         return "\n".join(lines)
@@ -72,6 +73,45 @@ def tracing() -> Iterator[Trace]:
         yield trace
     finally:
         _TRACE.reset(token)
+
+
+def is_traced() -> bool:
+    """Return whether somebody collects plans."""
+    return _TRACE.get() is not None
+
+
+class _Starting:
+    """What it costs to start an engine in this process, and what doing without it has cost so far.
+
+    An engine is started when it saves its start in one call, or would have saved it in the calls so far:
+    so the start never costs more than twice what knowing the future would (the ski rental rule).
+    """
+
+    def __init__(self) -> None:
+        self._missed: dict[str, float] = {}
+
+    def is_worth(self, engine: str, saving: float) -> bool:
+        """Return whether to start an engine that saves so many seconds in this call."""
+        start = ENGINES[engine].start_seconds()
+        if start == 0.0:
+            return True
+        missed = self._missed.get(engine, 0.0) + saving
+        self._missed[engine] = missed
+        return missed >= start
+
+
+_STARTING = _Starting()
+_MANY: ContextVar[bool] = ContextVar("filterworks_many", default=False)
+
+
+@contextmanager
+def expecting_many() -> Iterator[None]:
+    """Choose inside the ``with`` block as if every engine were started: by the problem and data alone."""
+    token = _MANY.set(True)
+    try:
+        yield
+    finally:
+        _MANY.reset(token)
 
 
 def engines() -> tuple[str, ...]:
@@ -152,11 +192,29 @@ def choose(
     return plan
 
 
+def fastest(problem: Problem) -> str:
+    """Return the engine with the least estimated time, whatever the data and once it is started."""
+    estimates = _estimates_of(problem)
+    return min(estimates, key=estimates.__getitem__)
+
+
 @lru_cache(maxsize=512)
 def _estimates(problem: Problem) -> dict[str, float]:
     return {
-        name: engine.seconds(problem) for name, engine in ENGINES.items() if engine.refusal(problem) is None
+        name: costs.seconds(name, engine.work(problem))
+        for name, engine in ENGINES.items()
+        if engine.refusal(problem) is None
     }
+
+
+def _estimates_of(problem: Problem) -> dict[str, float]:
+    small = math.prod(problem.weights.shape) <= SMALL_KERNEL
+    return (_estimates if small else _estimates.__wrapped__)(problem)
+
+
+def forget_estimates() -> None:
+    """Estimate anew: the constants have changed."""
+    _estimates.cache_clear()
 
 
 def _choose(problem: Problem, method: str, x: Array | None, local: bool, pairs: bool) -> Plan:
@@ -166,16 +224,30 @@ def _choose(problem: Problem, method: str, x: Array | None, local: bool, pairs: 
             raise EngineError(
                 f"method {method!r} cannot do this: {refusal}; method='auto' finds one that can"
             )
-        return Plan(method, "asked for", {method: ENGINES[method].seconds(problem)})
-    small = math.prod(problem.weights.shape) <= SMALL_KERNEL
-    estimates = (_estimates if small else _estimates.__wrapped__)(problem)
-    best = min(estimates, key=estimates.__getitem__)
+        return Plan(method, "asked for", {method: costs.seconds(method, ENGINES[method].work(problem))})
+    estimates = _estimates_of(problem)
+    order = sorted(estimates, key=estimates.__getitem__)
     reason = "the least estimated time"
-    if not ENGINES[best].IS_LOCAL and (local or _is_spiky(x, pairs)):
-        kept = [name for name in estimates if ENGINES[name].IS_LOCAL]
-        fastest, best = best, min(kept, key=estimates.__getitem__)
+    if not ENGINES[order[0]].IS_LOCAL and (local or _is_spiky(x, pairs)):
         why = "samples are left out" if local else "the data hold large values beside small ones"
         reason = (
-            f"the least estimated time of those accurate in each window; {why}, which rules out {fastest}"
+            f"the least estimated time of those accurate in each window; {why}, which rules out {order[0]}"
+        )
+        order = [name for name in order if ENGINES[name].IS_LOCAL]
+    best = _started(order, estimates)
+    if best != order[0]:
+        reason = (
+            f"the least estimated time of those at hand; {order[0]} would cost more to start than it saves"
         )
     return Plan(best, reason, dict(estimates))
+
+
+def _started(order: list[str], estimates: dict[str, float]) -> str:
+    """Return the first engine that is started or worth starting."""
+    if _MANY.get():
+        return order[0]
+    at_hand = next((name for name in order if ENGINES[name].start_seconds() == 0.0), order[-1])
+    for name in order:
+        if name == at_hand or _STARTING.is_worth(name, estimates[at_hand] - estimates[name]):
+            return name
+    return at_hand

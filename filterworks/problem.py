@@ -24,6 +24,8 @@ from filterworks.shapes import spread_size
 SMALL_KERNEL = 1 << 13
 # A kernel is an outer product if what is left of it is rounding: this share of Σ|k| at most.
 _ROUNDING = 4e-15
+# A sum of more outer products than this is not looked for.
+_FEW = 4
 
 Factors = tuple[NDArray[np.float64], ...]
 
@@ -67,6 +69,19 @@ class Weights:
         found[0] = found[0] * (peak / math.prod(float(f[p]) for f, p in zip(found, pivot, strict=True)))
         remainder = float(np.abs(outer(*found) - self.array).sum())
         return tuple(found) if remainder <= _ROUNDING * self.absolute else None
+
+    @cached_property
+    def terms(self) -> tuple[Factors, ...] | None:
+        """Few outer products whose sum the kernel is to rounding, as their factors; None if it takes many."""
+        if self.factors is not None:
+            return (self.factors,)
+        if self.array.ndim != 2 or min(self.shape) < 2 * _FEW:
+            return None
+        left, sizes, right = np.linalg.svd(self.array)
+        count = int(np.searchsorted(-sizes, -_ROUNDING * self.absolute))
+        if count > min(_FEW, min(self.shape) // 3):
+            return None
+        return tuple((left[:, i] * sizes[i], right[i]) for i in range(count))
 
     @property
     def _parts(self) -> Factors:
@@ -149,6 +164,9 @@ class Problem:
         What the padding holds; ``constant`` is zero.
     stride, dilation
         Per kernel axis.
+    wanted
+        An integer dtype that the result is rounded to, if no sum can be NaN; an engine may return
+        `work` instead.
     """
 
     shape: tuple[int, ...]
@@ -160,6 +178,12 @@ class Problem:
     boundary: str
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
+    wanted: np.dtype[Any] | None = None
+
+    @property
+    def out(self) -> np.dtype[Any]:
+        """What an engine returns that can round as it goes."""
+        return self.work if self.wanted is None else self.wanted
 
     @cached_property
     def spans(self) -> tuple[int, ...]:

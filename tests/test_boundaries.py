@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from filterworks.boundaries import ALIASES, BOUNDARIES, LIBRARIES, as_boundary, pad, source_index
+from filterworks.boundaries import ALIASES, BOUNDARIES, LIBRARIES, as_boundary, pad, source_index, window
 from filterworks.errors import ArgumentError
 
 NUMPY = {
@@ -56,8 +56,20 @@ def test_names_of_other_libraries():
     assert as_boundary("cv2:BORDER_REFLECT_101") == "mirror"
 
 
+def test_nothing_stands_outside_where_the_boundary_puts_a_value():
+    for boundary in ("constant", "omit"):
+        np.testing.assert_array_equal(source_index(2, 1, 3, boundary), [-1, 0, 1, -1, -1, -1])
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_a_window_equals_that_part_of_the_padded_whole(boundary):
+    x = np.arange(1.0, 21).reshape(4, 5)
+    whole = pad(x, (0, 1), ((6, 6), (7, 7)), boundary)
+    for start, stop in ((-6, 2), (0, 4), (1, 3), (2, 10), (-6, 10), (4, 9), (-5, -1)):
+        got = window(x, (0, 1), ((start, stop), (-7, 12)), boundary)
+        np.testing.assert_array_equal(got, whole[start + 6 : stop + 6])
+
+
 def test_the_bare_word_reflect_is_refused_with_both_pictures():
     with pytest.raises(ArgumentError, match=r"c b a\|a b c d\|d c b.*d c b\|a b c d\|c b a"):
         as_boundary("reflect")
-    with pytest.raises(ArgumentError, match="has no source samples"):
-        source_index(3, 1, 1, "omit")

@@ -119,7 +119,7 @@ def test_2400_random_calls_equal_the_definition_in_every_engine(seed):
             used[method] += 1
             assert_equals_reference(got, expected, x, kernel, options)
     assert used["auto"] == used["plain"] == used["fft"] == 80
-    assert min(used.values()) > 40
+    assert min(used[method] for method in METHODS if method != "numpy") > 40
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -139,7 +139,7 @@ def test_larger_images_equal_scipy(method, dtype):
         try:
             got = fw.convolve(x, kernel, mode=mode, boundary=ours, method=method)
         except EngineError:
-            assert method == "separable"
+            assert method in ("separable", "opencv_separable", "numpy")
             continue
         assert np.abs(got - expected).max() <= bound(dtype) * float(np.abs(x).max()) * np.abs(kernel).sum()
 
@@ -151,6 +151,10 @@ def test_long_series_equal_scipy(method, size, taps):
     for dtype in ("float32", "float64"):
         x, kernel = rng.normal(size=size).astype(dtype), rng.normal(size=taps)
         expected = signal.correlate(x.astype(float), kernel, mode="same", method="direct")
+        if method == "numpy" and taps > 127:
+            with pytest.raises(EngineError, match="at most 127 taps"):
+                fw.correlate(x, kernel, method=method)
+            continue
         got = fw.correlate(x, kernel, method=method)
         assert np.abs(got - expected).max() <= bound(dtype) * np.abs(x).max() * np.abs(kernel).sum()
 
@@ -418,7 +422,7 @@ def test_what_is_refused_and_how(arguments, words):
 
 
 def test_an_engine_that_cannot_says_why():
-    with pytest.raises(EngineError, match="not an outer product"):
+    with pytest.raises(EngineError, match="not a sum of few outer products"):
         fw.convolve(np.zeros((5, 5)), [[1, 2], [3, 5]], method="separable")
     with pytest.raises(EngineError, match="one or two axes"):
         fw.convolve(np.zeros((5, 5, 5)), np.ones((2, 2, 2)), method="opencv")
@@ -429,7 +433,7 @@ def test_plan_tells_engine_reason_and_estimates():
     assert plan.engine == min(plan.estimates, key=plan.estimates.get)
     assert plan.engine in str(plan)
     assert plan.reason in str(plan)
-    assert set(plan.estimates) == set(fw.engines())
+    assert set(plan.estimates) == set(fw.engines()) - {"numpy"}
     assert fw.plan(np.zeros((50, 70)), [[1, 2], [3, 5]], method="fft").reason == "asked for"
     large = fw.plan(np.zeros((500, 700)), np.random.default_rng(0).normal(size=(99, 99)))
     assert large.engine == "fft"

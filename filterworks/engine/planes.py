@@ -20,6 +20,7 @@ _BORDERS = {
     "mirror": cv2.BORDER_REFLECT_101,
 }
 _CHANNELS = 4
+_THIN = 16
 
 
 def readable(x: Array, work: np.dtype[Any]) -> Array:
@@ -77,3 +78,14 @@ def filter_planes(
     for index in np.ndindex(planes.shape[:-2]):
         targets[index] = filter_image(np.ascontiguousarray(planes[index]))[:rows, :columns]
     return out
+
+
+def is_thin(problem: Problem) -> bool:
+    """Return whether the images are so thin that OpenCV works on one core and without its vector units."""
+    shape, axes = problem.shape, problem.axes
+    if len(axes) == 1:
+        inner = math.prod(shape[axes[0] + 1 :])
+        sides = (math.prod(shape[: axes[0]]), shape[axes[0]]) if inner == 1 else (shape[axes[0]], inner)
+    else:
+        sides = (shape[axes[0]], shape[axes[-1]])
+    return min(sides) < _THIN

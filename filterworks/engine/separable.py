@@ -1,116 +1,247 @@
-"""Kernels that are an outer product: one 1-D pass per axis, by OpenCV's sepFilter2D.
+"""Kernels that are one or a few outer products, by compiled passes over blocks that stay in the cache.
 
-The number of multiply-adds per sample falls from the product of the kernel's sides to their sum.
+Per block: rows are combined into as many intermediate blocks as the kernel has terms, then their lines into
+the result. A factor whose weights are all equal is a moving sum and costs the same for every length.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache, reduce
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.arguments import Array
-from filterworks.engine.planes import border, filter_axis, filter_planes, readable
-from filterworks.problem import Problem
+from filterworks.engine.field import Field, Staged, address, scratch
+from filterworks.engine.taps import Correlator
+from filterworks.machine import compiler, loops
+from filterworks.problem import Problem, outer_weights
 
 IS_LOCAL = True
 
-# More taps than this are added up in double precision: equal samples make rounding systematic.
+# From so many equal weights on, a moving sum is cheaper than one multiply-add for each.
+_MOVING = 6
+# More terms than this are added up in double precision: equal samples make rounding systematic.
 _SINGLE_TAPS = 127
-_ONE = np.ones(1)
-# Two cores at 2.3 GHz: seconds per call, per multiply-add, per sample read and written.
-_CALL = 8e-6
-_PER_TAP = {np.dtype(np.float32): 7e-11, np.dtype(np.float64): 1.4e-10}
-_PER_SAMPLE = {np.dtype(np.float32): 3e-10, np.dtype(np.float64): 1.2e-9}
+# Sums of integers below this are exact in single precision.
+_EXACT = float(1 << 24)
+
+Line = NDArray[np.float64]
 
 
 def refusal(problem: Problem) -> str | None:
-    """The kernel must be an outer product of one factor per axis."""
-    return None if problem.weights.factors else "the kernel is not an outer product of 1-D factors"
+    """The kernel must be a sum of a few outer products of 1-D factors."""
+    reason = compiler.obstacle()
+    if reason:
+        return f"nothing can be compiled here: {reason}"
+    return None if problem.weights.terms else "the kernel is not a sum of few outer products of 1-D factors"
 
 
 def keeps_nonfinite(problem: Problem) -> bool:
-    """Zeros, in the kernel or in the holes of a dilation, would meet NaN as 0 · NaN."""
-    return not (problem.weights.has_zero or problem.is_dilated)
+    """Several terms would meet infinity as ∞ - ∞."""
+    return len(problem.weights.terms or ()) == 1
 
 
-def _precision(problem: Problem) -> np.dtype[Any]:
-    long = max(problem.weights.shape) > _SINGLE_TAPS
-    return np.dtype(np.float64 if long else problem.work)
+def is_moving(factor: Line, stride: int, dilation: int) -> bool:
+    """Return whether a factor is a moving sum that is worth being done as one."""
+    plain = stride == dilation == 1 and factor.size >= _MOVING
+    return plain and factor[0] != 0 and bool((factor == factor[0]).all())
 
 
-def seconds(problem: Problem) -> float:
-    """Calls, plus samples, plus taps of the factors, once per axis."""
-    precision = _precision(problem)
-    samples = math.prod(problem.padded_shape)
-    images = 1
-    if not _is_image(problem):
-        images = sum(
-            math.prod(problem.shape[:axis]) if axis < len(problem.shape) - 1 else 1 for axis in problem.axes
+def precision(problem: Problem) -> np.dtype[Any]:
+    """Return the dtype of the sums: double for long moving sums, and where only it is exact for integers."""
+    if problem.work.itemsize == 8:
+        return problem.work
+    terms = problem.weights.terms or ()
+    moving = [f.size for f in terms[0] if is_moving(f, 1, 1)] if len(terms) == 1 else []
+    peak = float(np.iinfo(problem.dtype).max) if problem.dtype.kind in "iu" else 0.0
+    long = max(moving, default=0) > _SINGLE_TAPS
+    inexact = bool(moving) and peak * math.prod(moving) >= _EXACT
+    return np.dtype(np.float64 if long or inexact else np.float32)
+
+
+class _MovingRows:
+    """The moving sum of rows."""
+
+    def __init__(
+        self, field: Field, factor: Line, size: tuple[int, int], pitch: int, out: np.dtype[Any]
+    ) -> None:
+        lanes = loops.lanes_of(field.work)
+        vectors = 4 if size[1] >= 4 * lanes else 1
+        self._tails = factor.size * vectors * lanes * field.work.itemsize
+        self._width, self._pitch = size[1], pitch
+        sizes = (pitch, field.pitch, *size, factor.size)
+        self._constants = _constants(sizes, float(factor[0]))
+        self._loop = loops.box_columns(field.work, out, vectors, lanes)
+
+    def __call__(self, staged: int, out: int) -> None:
+        """Write the sums for staged samples."""
+        self._loop(out, staged, scratch("tails", self._tails), address(self._constants))
+
+
+class _MovingLines:
+    """The moving sum along the lines; the samples are used up."""
+
+    def __init__(self, field: Field, factor: Line, out: np.dtype[Any]) -> None:
+        sizes = (field.out_pitch, field.pitch, field.height, field.width, factor.size, field.inner)
+        self._constants = _constants(sizes, float(factor[0]))
+        self._total = field.pitch * field.work.itemsize
+        self._loop = loops.box_line(field.work, out, loops.lanes_of(field.work))
+
+    def __call__(self, rows: int, out: int) -> None:
+        """Write the sums for rows of samples."""
+        self._loop(out, rows, scratch("total", self._total), address(self._constants))
+
+
+def _constants(sizes: tuple[int, ...], factor: float) -> NDArray[np.int64]:
+    return np.array([*sizes, np.float64(factor).view(np.int64)], np.int64)
+
+
+def _rows_pass(
+    field: Field, factor: Line, size: tuple[int, int], pitch: int, out: np.dtype[Any]
+) -> Callable[[int, int], None]:
+    """Return what combines rows into those of one term, or of the result."""
+    if is_moving(factor, field.rows.stride, field.rows.dilation) and size[1] >= loops.lanes_of(field.work):
+        return _MovingRows(field, factor, size, pitch, out)
+    taps = [[(field.row_offset(0, tap), weight)] for tap, weight in enumerate(factor.tolist())]
+    return Correlator([taps], field.rows.stride * field.pitch, size, pitch, field.work, out)
+
+
+def _lines_pass(
+    field: Field, factors: list[Line], apart: int, out: np.dtype[Any]
+) -> Callable[[int, int], None]:
+    """Return what combines the samples of lines, all terms together."""
+    line = field.line
+    if len(factors) == 1 and is_moving(factors[0], line.stride, line.dilation):
+        return _MovingLines(field, factors[0], out)
+    taps = [
+        (term * apart + field.column_offset(tap), weight)
+        for term, factor in enumerate(factors)
+        for tap, weight in enumerate(factor.tolist())
+    ]
+    size = (field.height, field.width)
+    return Correlator([[taps]], field.pitch, size, field.out_pitch, field.work, out)
+
+
+class Separable(Staged):
+    """A problem along one axis or two neighbouring ones, ready to be run on data of its kind."""
+
+    def __init__(self, problem: Problem) -> None:
+        field = Field(replace(problem, work=precision(problem)))
+        super().__init__(field, problem.out)
+        terms = problem.weights.terms or ()
+        rows = [term[field.rows.position] for term in terms if field.rows.position is not None]
+        lines = [term[field.line.position] for term in terms if field.line.position is not None]
+        size = (field.height, field.width)
+        if not lines:
+            self.filter = _rows_pass(field, rows[0], size, field.out_pitch, problem.out)
+            return
+        apart = field.height * field.pitch
+        self._lines = self.filter = _lines_pass(field, lines, apart, problem.out)
+        if rows:
+            size = (field.height, field.part * field.line.stride)
+            self._rows = [_rows_pass(field, row, size, field.pitch, field.work) for row in rows]
+            self._apart = apart * field.work.itemsize
+            self.filter = self._both
+
+    def _both(self, staged: int, out: int) -> None:
+        between = scratch("between", len(self._rows) * self._apart)
+        for index, combine in enumerate(self._rows):
+            combine(staged, between + index * self._apart)
+        self._lines(between, out)
+
+
+@lru_cache(maxsize=64)
+def _plane(problem: Problem) -> Separable:
+    return Separable(problem)
+
+
+def prepare(problem: Problem) -> Callable[[Array], Array]:
+    """Return the problem with its tables and loops ready."""
+    steps = [_plane(step) for step in _steps(problem)]
+    return steps[0] if len(steps) == 1 else lambda x: reduce(lambda data, step: step(data), steps, x)
+
+
+def steps_of(problem: Problem) -> list[Problem]:
+    """Return the problems, one after the other, of one axis or two neighbouring ones each."""
+    factors = problem.weights.factors
+    steps = []
+    while len(problem.axes) > 1 and not _is_plane(problem):
+        if factors is None:
+            raise ValueError("only kernels that are one outer product have more than two axes")
+        first = outer_weights(factors[:1])
+        alone = replace(
+            problem,
+            weights=first,
+            axes=problem.axes[:1],
+            padding=problem.padding[:1],
+            stride=problem.stride[:1],
+            dilation=problem.dilation[:1],
+            wanted=None,
         )
-    return _CALL * images + samples * (
-        _PER_SAMPLE[precision] * len(problem.axes) + _PER_TAP[precision] * sum(problem.spans)
-    )
+        steps.append(alone)
+        factors = factors[1:]
+        problem = replace(
+            problem,
+            shape=alone.output_shape,
+            dtype=problem.work,
+            weights=outer_weights(factors),
+            axes=problem.axes[1:],
+            padding=problem.padding[1:],
+            stride=problem.stride[1:],
+            dilation=problem.dilation[1:],
+        )
+    return [*steps, problem]
 
 
-def _is_image(problem: Problem) -> bool:
-    planar = len(problem.shape) == 2 or (len(problem.shape) == 3 and problem.shape[2] <= 4)
-    return problem.axes == (0, 1) and planar
+def _is_plane(problem: Problem) -> bool:
+    """Return whether two axes are the rows and the line of a field."""
+    first, last = problem.axes[0], problem.axes[-1]
+    return len(problem.axes) == 2 and last == first + 1 and not Field.is_wide(problem)
+
+
+@lru_cache(maxsize=64)
+def _steps(problem: Problem) -> tuple[Problem, ...]:
+    return tuple(steps_of(problem))
 
 
 def run(problem: Problem, x: Array) -> Array:
-    """Return the result: one call for images, one pass per axis for everything else."""
-    factors = problem.weights.factors
-    if factors is None:
-        raise ValueError("not an outer product")
-    spread = [problem.spread(factor, axis) for axis, factor in enumerate(factors)]
-    precision = _precision(problem)
-    x = x if x.dtype == np.uint8 and _is_image(problem) else readable(x, precision)
-    code = border(problem)
-    anchors = [low for low, _ in problem.padding]
-    if code is None:
-        x, anchors = problem.pad(x), [0] * len(spread)
-    depth = cv2.CV_32F if precision == np.float32 else cv2.CV_64F
-    if _is_image(problem):
-        rows, columns = problem.dense_shape[:2]
-        image = filter_planes(
-            x, (0, 1), (rows, columns), lambda image: _passes(image, depth, spread, anchors, code), precision
-        )
-        return problem.thin(image).astype(problem.work, copy=False)
-    for position, axis in enumerate(problem.axes):
-        x = _pass(problem, x, position, axis, spread[position], anchors[position], code)
-    return x.astype(problem.work, copy=False)
+    """Return the result."""
+    return prepare(problem)(x)
 
 
-def _passes(
-    image: Array, depth: int, factors: list[NDArray[np.float64]], anchors: list[int], code: int | None
-) -> Array:
-    row, column = anchors
-    kind = cv2.BORDER_DEFAULT if code is None else code
-    return np.asarray(
-        cv2.sepFilter2D(image, depth, factors[1], factors[0], anchor=(column, row), borderType=kind)
-    )
+def start_seconds() -> float:
+    """Starting the compiler."""
+    return compiler.start_seconds()
 
 
-def _pass(
-    problem: Problem,
-    x: Array,
-    position: int,
-    axis: int,
-    factor: NDArray[np.float64],
-    anchor: int,
-    code: int | None,
-) -> Array:
-    depth = cv2.CV_32F if x.dtype == np.float32 else cv2.CV_64F
+def work(problem: Problem) -> dict[str, float]:
+    """The work of all steps: blocks, bytes, multiply-adds of both passes, additions of moving sums."""
+    total: dict[str, float] = {"call": 1.0}
+    for step in _steps(problem):
+        for name, amount in _step_work(step).items():
+            total[name] = total.get(name, 0.0) + amount
+    return total
 
-    def along(image: Array, along_columns: bool) -> Array:
-        factors, anchors = ([_ONE, factor], [0, anchor]) if along_columns else ([factor, _ONE], [anchor, 0])
-        return _passes(image, depth, factors, anchors, code)
 
-    size = problem.dense_shape[axis]
-    x = filter_axis(x, axis, size, along, x.dtype)
-    step = problem.stride[position]
-    return x if step == 1 else x[(slice(None),) * axis + (slice(None, None, step),)]
+def _step_work(problem: Problem) -> dict[str, float]:
+    field = Field(replace(problem, work=precision(problem)))
+    found = {"block": 2.0 * field.block_count, **field.bytes_moved(problem.out)}
+    for term in problem.weights.terms or ():
+        for axis, kind in ((field.rows, "rows"), (field.line, "line")):
+            if axis.position is None:
+                continue
+            factor = term[axis.position]
+            numbers = field.numbers * field.work.itemsize / 4
+            if kind == "rows":
+                numbers *= field.staged / field.width if field.line.position is not None else 1.0
+            if is_moving(factor, axis.stride, axis.dilation):
+                name, amount = (f"sum_{kind}", 1.0 if kind == "rows" else float(axis.taps.bit_length()))
+            else:
+                name, amount = f"tap_{kind}", float(axis.taps)
+            found[name] = found.get(name, 0.0) + numbers * amount
+    return found

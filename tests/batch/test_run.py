@@ -45,7 +45,9 @@ def test_a_folder_keeps_its_tree_and_equals_scipy(photos, tmp_path, command):
         assert after.shape == before.shape
         if source.name == "cut.png":
             continue  # premultiplied: tested below
-        lossy = 12 if source.suffix == ".jpg" else 1e-5 if before.dtype.kind == "f" else 0.51
+        # Half a step for rounding, and a few steps of float32 at the top of the range.
+        rounding = 1e-5 if before.dtype.kind == "f" else 0.5 + 5e-7 * np.iinfo(before.dtype).max
+        lossy = 12 if source.suffix == ".jpg" else rounding
         assert np.abs(after - smooth(source)).max() <= lossy
     assert set(os.listdir(out)) == {"face.jpg", "trip", "cells", ".filterworks.sqlite"}
 

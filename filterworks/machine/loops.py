@@ -1,0 +1,342 @@
+"""The inner loops of direct filtering, as functions compiled when first needed.
+
+All work on rows of samples that stand in a staged buffer: converted to the working precision, with
+their padding in place, one row every `pitch` samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from filterworks.machine.code import Function
+from filterworks.machine.compiler import compiled, vector_bytes
+from filterworks.machine.elements import kind_of, load_as, store_as, vector_of
+
+Loop = Callable[..., None]
+DType = np.dtype[Any]
+
+
+def lanes_of(work: DType) -> int:
+    """Return how many numbers one vector register holds."""
+    return vector_bytes() // work.itemsize
+
+
+@cache
+def stage(source: DType, work: DType, lanes: int) -> Loop:
+    """Return the loop that copies rows of `source` numbers into a staged buffer of `work` numbers.
+
+    Its arguments: the buffer, the data, the offset of each row in them (-1: a row of zeros). Its
+    constants: the buffer's pitch and the number of rows; how many samples stand before the row with the
+    table of their places in it (-1: zero), the first sample of the row and how many of it, how many
+    stand after it with their table.
+    """
+    code = Function(
+        f"stage_{source}_{work}",
+        ("p_out", "p_data", "p_rows"),
+        ("pitch", "rows", "before", "p_before", "first", "inside", "after", "p_after"),
+    )
+    kind, element = kind_of(work), kind_of(source)
+    with code.loop(0, "%rows") as row:
+        offset = code.load("i64", code.at("i64", "%p_rows", row))
+        target = code.at(kind, "%p_out", code.mul(row, "%pitch"))
+        total = code.add(code.add("%before", "%inside"), "%after")
+        with code.when(code.value(f"icmp slt i64 {offset}, 0")), code.loop(0, total) as i:
+            code.store(kind, "0.0", code.at(kind, target, i), work.itemsize)
+        with code.when(code.value(f"icmp sge i64 {offset}, 0")):
+            line = code.at(element, "%p_data", offset)
+            _gather(code, source, work, line, target, ("%before", "%p_before"))
+            middle = code.at(kind, target, "%before")
+            start = code.at(element, line, "%first")
+            whole = code.value(f"and i64 %inside, {-lanes}")
+            for stop, begin, width in ((whole, "0", lanes), ("%inside", whole, 1)):
+                with code.loop(begin, stop, width) as i:
+                    value = load_as(code, source, work, code.at(element, start, i), width)
+                    code.store(vector_of(kind, width), value, code.at(kind, middle, i), work.itemsize)
+            _gather(code, source, work, line, code.at(kind, middle, "%inside"), ("%after", "%p_after"))
+    return compiled(code)
+
+
+def _gather(
+    code: Function, source: DType, work: DType, line: str, target: str, table: tuple[str, str]
+) -> None:
+    """Copy the samples that a table names; zero where it says -1."""
+    count, places = table
+    kind = kind_of(work)
+    with code.loop(0, count) as i:
+        place = code.load("i64", code.at("i64", places, i))
+        pointer = code.at(kind, target, i)
+        code.store(kind, "0.0", pointer, work.itemsize)
+        with code.when(code.value(f"icmp sge i64 {place}, 0")):
+            value = load_as(code, source, work, code.at(kind_of(source), line, place), 1)
+            code.store(kind, value, pointer, work.itemsize)
+
+
+@cache
+def split(work: DType, stride: int, lanes: int) -> Loop:
+    """Return the loop that sorts the samples of staged rows by their place modulo `stride`.
+
+    Its arguments: the result and the staged rows. Its constants: their pitch, the number of rows, the
+    length of the part of each phase, and how many numbers stand together as a sample. One vector
+    beyond each part may be written before the next part is.
+    """
+    code = Function(f"split_{work}_{stride}", ("p_out", "p_in"), ("pitch", "rows", "part", "inner"))
+    kind = kind_of(work)
+    with code.loop(0, "%rows") as row:
+        source = code.at(kind, "%p_in", code.mul(row, "%pitch"))
+        target = code.at(kind, "%p_out", code.mul(row, "%pitch"))
+        single = code.value("icmp eq i64 %inner, 1")
+        with code.when(single):
+            _split_single(code, work, (source, target), stride, lanes)
+        with code.when(code.value(f"xor i1 {single}, true")):
+            _split_samples(code, work, (source, target), stride)
+    return compiled(code)
+
+
+def _split_single(code: Function, work: DType, rows: tuple[str, str], stride: int, lanes: int) -> None:
+    """Sort single numbers, whole vectors at a time; the phases in order, so that overhang is overwritten."""
+    kind = kind_of(work)
+    vector, wide = vector_of(kind, lanes), vector_of(kind, lanes * stride)
+    for phase in range(stride):
+        mask = ", ".join(f"i32 {phase + stride * lane}" for lane in range(lanes))
+        with code.loop(0, "%part", lanes) as place:
+            first = code.at(kind, rows[0], code.mul(place, stride))
+            numbers = code.load(wide, first, work.itemsize)
+            chosen = code.value(f"shufflevector {wide} {numbers}, {wide} poison, <{lanes} x i32> <{mask}>")
+            to = code.at(kind, rows[1], code.add(place, code.mul("%part", phase)))
+            code.store(vector, chosen, to, work.itemsize)
+
+
+def _split_samples(code: Function, work: DType, rows: tuple[str, str], stride: int) -> None:
+    """Sort samples of several numbers."""
+    kind = kind_of(work)
+    with code.loop(0, stride) as phase:
+        into = code.at(kind, rows[1], code.mul(phase, "%part"))
+        with code.loop(0, code.value("sdiv i64 %part, %inner")) as place:
+            first = code.mul(code.add(code.mul(place, stride), phase), "%inner")
+            to = code.mul(place, "%inner")
+            with code.loop(0, "%inner") as i:
+                value = code.load(kind, code.at(kind, rows[0], code.add(first, i)), work.itemsize)
+                code.store(kind, value, code.at(kind, into, code.add(to, i)), work.itemsize)
+
+
+@cache
+def correlate(work: DType, out: DType, rows: int, vectors: int, lanes: int) -> Loop:
+    """Return the loop that adds up weighted samples: tiles of `rows` × `vectors` stay in registers.
+
+    Its arguments: the result and the staged buffer. Its constants: their pitches, the height and width
+    of the result (at least one tile), the number of groups of taps, and their three tables: counts,
+    offsets, weights. A sample that all rows of a tile use is loaded once.
+
+    Notes
+    -----
+    Every sample of the result adds its taps in the same order wherever it lies in a tile, so that
+    the parts of a picture equal the whole to the last bit.
+    """
+    code = Function(
+        f"correlate_{work}_{out}_{rows}x{vectors}",
+        ("p_out", "p_in"),
+        ("out_pitch", "in_pitch", "height", "width", "groups", "p_counts", "p_offsets", "p_weights"),
+    )
+    vector = vector_of(kind_of(work), lanes)
+    slots = {(r, v): (code.slot(vector), code.slot(vector)) for r in range(rows) for v in range(vectors)}
+    cursor = (code.slot("i64"), code.slot("i64"))
+    with _tiles(code, rows, vectors * lanes) as (row, column):
+        base = code.at(kind_of(work), "%p_in", code.add(code.mul(row, "%in_pitch"), column))
+        for slot in cursor:
+            code.store("i64", 0, slot)
+        for _, total in slots.values():
+            code.store(vector, "zeroinitializer", total, 64)
+        with code.loop(0, "%groups") as group:
+            for part, _ in slots.values():
+                code.store(vector, "zeroinitializer", part, 64)
+            counts = code.at("i64", "%p_counts", code.mul(group, 2 * rows + 1))
+            alone = [[r] for r in range(rows)]
+            members = [*alone, list(range(rows)), *alone]
+            for index, active in enumerate(members):
+                with code.loop(0, code.load("i64", code.at("i64", counts, index))):
+                    _add_tap(code, work, base, cursor, {k: v[0] for k, v in slots.items()}, active, lanes)
+            for part, total in slots.values():
+                one, other = code.load(vector, part, 64), code.load(vector, total, 64)
+                code.store(vector, code.value(f"fadd {vector} {one}, {other}"), total, 64)
+        for (r, v), (_, total) in slots.items():
+            line = code.add(code.mul(code.add(row, r), "%out_pitch"), code.add(column, v * lanes))
+            target = code.at(kind_of(out), "%p_out", line)
+            store_as(code, work, out, code.load(vector, total, 64), target, lanes)
+    return compiled(code)
+
+
+class _tiles:  # noqa: N801 -- read as a word in a with statement
+    """Loop over tiles of rows × columns; the last of each direction overlaps the one before it."""
+
+    def __init__(self, code: Function, rows: int, columns: int) -> None:
+        self._code, self._steps = code, (rows, columns)
+        self._loops: list[Any] = []
+
+    def __enter__(self) -> tuple[str, str]:
+        found = []
+        for step, extent in zip(self._steps, ("%height", "%width"), strict=True):
+            loop = self._code.loop(0, extent, step)
+            self._loops.append(loop)
+            found.append(self._code.least(loop.__enter__(), self._code.sub(extent, step)))
+        return found[0], found[1]
+
+    def __exit__(self, *error: object) -> None:
+        for loop in reversed(self._loops):
+            loop.__exit__(None, None, None)
+
+
+def _add_tap(
+    code: Function,
+    work: DType,
+    base: str,
+    cursor: tuple[str, str],
+    sums: dict[tuple[int, int], str],
+    active: list[int],
+    lanes: int,
+) -> None:
+    """Add the next sample, times one weight for each active row, and move the cursor on."""
+    kind, vector = kind_of(work), vector_of(kind_of(work), lanes)
+    place, weight = (code.load("i64", slot) for slot in cursor)
+    sample = code.at(kind, base, code.load("i64", code.at("i64", "%p_offsets", place)))
+    columns = sorted({v for _, v in sums})
+    samples = [code.load(vector, code.at(kind, sample, v * lanes), work.itemsize) for v in columns]
+    weights = code.at(kind, "%p_weights", weight)
+    for index, row in enumerate(active):
+        factor = code.splat(kind, code.load(kind, code.at(kind, weights, index), work.itemsize), lanes)
+        for v in columns:
+            held = code.load(vector, sums[row, v], 64)
+            terms = [(vector, samples[v]), (vector, factor), (vector, held)]
+            name = f"llvm.fmuladd.v{lanes}f{8 * work.itemsize}"
+            code.store(vector, code.call(vector, name, *terms), sums[row, v], 64)
+    code.store("i64", code.add(place, 1), cursor[0])
+    code.store("i64", code.add(weight, len(active)), cursor[1])
+
+
+@cache
+def box_columns(work: DType, out: DType, vectors: int, lanes: int) -> Loop:
+    """Return the loop that sums windows of `size` rows with three additions per sample.
+
+    Its arguments: the result, the staged buffer, and a buffer of `size` tiles. Its constants: the pitches
+    of the first two, the height and width of the result, the window's size, and the factor of each sum.
+
+    Notes
+    -----
+    Blocks of `size` rows are summed from their last row upwards and from their first downwards; each
+    window is a tail of one and a head of the next. Nothing is ever subtracted, so nothing drifts and
+    NaN stays in its windows. Source: M. van Herk, Pattern Recognition Letters 13 (1992) 517.
+    """
+    code = Function(
+        f"box_columns_{work}_{out}_{vectors}",
+        ("p_out", "p_in", "p_tails"),
+        ("out_pitch", "in_pitch", "height", "width", "size", "d_factor"),
+    )
+    kind = kind_of(work)
+    vector, tile = vector_of(kind, lanes), vectors * lanes
+    sums = [code.slot(vector) for _ in range(vectors)]
+    factor = "%d_factor" if work.itemsize == 8 else code.value("fptrunc double %d_factor to float")
+    factors = code.splat(kind, factor, lanes)
+
+    def add(pointer: str, v: int) -> str:
+        sample = code.load(vector, code.at(kind, pointer, v * lanes), work.itemsize)
+        total = code.value(f"fadd {vector} {code.load(vector, sums[v], 64)}, {sample}")
+        code.store(vector, total, sums[v], 64)
+        return total
+
+    def clear() -> None:
+        for slot in sums:
+            code.store(vector, "zeroinitializer", slot, 64)
+
+    def put(row: str, column: str, v: int, value: str) -> None:
+        target = code.add(code.mul(row, "%out_pitch"), code.add(column, v * lanes))
+        scaled = code.value(f"fmul {vector} {value}, {factors}")
+        store_as(code, work, out, scaled, code.at(kind_of(out), "%p_out", target), lanes)
+
+    def tail(index: str, v: int) -> str:
+        return code.at(kind, "%p_tails", code.add(code.mul(index, tile), v * lanes))
+
+    with code.loop(0, "%width", tile) as start, code.loop(0, "%height", "%size") as block:
+        column = code.least(start, code.sub("%width", tile))
+        data = code.at(kind, "%p_in", column)
+        clear()
+        with code.loop(0, "%size") as back:
+            index = code.sub(code.sub("%size", 1), back)
+            row = code.at(kind, data, code.mul(code.add(block, index), "%in_pitch"))
+            for v in range(vectors):
+                code.store(vector, add(row, v), tail(index, v), work.itemsize)
+        clear()
+        for v in range(vectors):
+            put(block, column, v, code.load(vector, tail("0", v), work.itemsize))
+        with code.loop(1, code.least("%size", code.sub("%height", block))) as index:
+            place = code.add(block, index)
+            row = code.at(kind, data, code.mul(code.sub(code.add(place, "%size"), 1), "%in_pitch"))
+            for v in range(vectors):
+                head = add(row, v)
+                total = code.value(
+                    f"fadd {vector} {head}, {code.load(vector, tail(index, v), work.itemsize)}"
+                )
+                put(place, column, v, total)
+    return compiled(code)
+
+
+@cache
+def box_line(work: DType, out: DType, lanes: int) -> Loop:
+    """Return the loop that sums windows along the rows themselves, in about log2(size) steps.
+
+    Its arguments: the result, the staged rows (which are used up; one vector beyond their end may be
+    written), and a row for sums. Its constants: the pitches of the first two, the height and width of the
+    result, the window's size, how many numbers stand together as a sample, and the factor of each sum.
+
+    Notes
+    -----
+    Sums of 1, 2, 4, … samples are made from each other and put together by the binary digits of
+    `size`: nothing is subtracted, nothing drifts, NaN stays in its windows.
+    """
+    code = Function(
+        f"box_line_{work}_{out}",
+        ("p_out", "p_in", "p_total"),
+        ("out_pitch", "in_pitch", "height", "width", "size", "inner", "d_factor"),
+    )
+    kind = kind_of(work)
+    vector = vector_of(kind, lanes)
+    size, start = code.slot("i64"), code.slot("i64")
+    factor = "%d_factor" if work.itemsize == 8 else code.value("fptrunc double %d_factor to float")
+    reach = code.mul(code.sub("%size", 1), "%inner")
+    levels = code.sub(64, code.call("i64", "llvm.ctlz.i64", ("i64", "%size"), ("i1", "true")))
+
+    def add_into(target: str, source: str, shift: str, count: str) -> None:
+        with code.loop(0, count, lanes) as i:
+            here = code.at(kind, target, i)
+            there = code.at(kind, source, code.add(i, shift))
+            one, other = code.load(vector, here, work.itemsize), code.load(vector, there, work.itemsize)
+            code.store(vector, code.value(f"fadd {vector} {one}, {other}"), here, work.itemsize)
+
+    with code.loop(0, "%height") as row:
+        part = code.at(kind, "%p_in", code.mul(row, "%in_pitch"))
+        with code.loop(0, "%width", lanes) as i:
+            code.store(vector, "zeroinitializer", code.at(kind, "%p_total", i), work.itemsize)
+        code.store("i64", 1, size)
+        code.store("i64", 0, start)
+        with code.loop(0, levels) as level:
+            length, first = code.load("i64", size), code.load("i64", start)
+            bit = code.value(f"and i64 {length}, %size")
+            with code.when(code.value(f"icmp ne i64 {bit}, 0")):
+                add_into("%p_total", part, code.mul(first, "%inner"), "%width")
+                code.store("i64", code.add(first, length), start)
+            with code.when(code.value(f"icmp slt i64 {code.add(level, 1)}, {levels}")):
+                left = code.add("%width", code.sub(reach, code.mul(length, "%inner")))
+                add_into(part, part, code.mul(length, "%inner"), left)
+            code.store("i64", code.mul(length, 2), size)
+        line = code.at(kind_of(out), "%p_out", code.mul(row, "%out_pitch"))
+        whole = code.value(f"and i64 %width, {-lanes}")
+        for begin, stop, width in (("0", whole, lanes), (whole, "%width", 1)):
+            with code.loop(begin, stop, width) as i:
+                total = code.load(vector_of(kind, width), code.at(kind, "%p_total", i), work.itemsize)
+                scaled = code.value(
+                    f"fmul {vector_of(kind, width)} {total}, {code.splat(kind, factor, width)}"
+                )
+                store_as(code, work, out, scaled, code.at(kind_of(out), line, i), width)
+    return compiled(code)
