@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from filterworks import evaluation, planner
 from filterworks.arguments import Array, Mode, NanPolicy
 from filterworks.errors import ArgumentTypeError, must
+from filterworks.machine.compiler import CompilerError
 from filterworks.planner import Plan, is_traced
 from filterworks.problem import Factors, outer_weights
 from filterworks.request import DEFAULTS, Request, make_request
@@ -146,7 +147,7 @@ def _compute(x: ArrayLike, kernel: ArrayLike, flip: bool, options: tuple[Any, ..
     if type(x) is np.ndarray and type(kernel) is np.ndarray and kernel.size <= _SMALL and not is_traced():
         try:
             run = _recall(x.shape, x.dtype, kernel.shape, kernel.dtype, kernel.tobytes(), flip, *options)
-        except (TypeError, ValueError, _NotYetError):
+        except (TypeError, ValueError, CompilerError, _NotYetError):
             run = None  # whatever is wrong is told below
         if run is not None:
             return run(x)
@@ -169,6 +170,8 @@ def _recall(
     *options: Any,
 ) -> Callable[[Array], Array] | None:
     """Return what computes a call, if the values of the data change nothing in how it is done."""
+    if not dtype.isnative:
+        return None
     kernel = np.frombuffer(content, kernel_dtype).reshape(kernel_shape)
     values = dict(zip(DEFAULTS, options, strict=True))
     request, array = make_request(np.empty(shape, dtype), kernel, flip, values)

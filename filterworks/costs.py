@@ -42,6 +42,7 @@ SHIPPED: Costs = {
     "separable": {
         "call": 1e-6, "block": 1.12e-05, "read": 8.32e-11, "write": 2.87e-11, "sort": 2.3e-10,
         "tap_rows": 1.13e-11, "tap_line": 1.41e-11, "sum_rows": 9.2e-11, "sum_line": 7.01e-11,
+        "sum_integer": 1e-10,
     },
     "fft": {"call": 2.66e-05, "block": 7.6e-05, "point": 2.83e-10, "write": 1e-10},
     "numpy": {"call": 2e-06, "sample": 1e-10, "tap": 1.5e-10},

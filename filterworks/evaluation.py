@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from filterworks.arguments import Array, finish
 from filterworks.boundaries import pad
 from filterworks.engine import ENGINES
 from filterworks.errors import ArgumentError, MissingDataError
+from filterworks.machine.compiler import CompilerError
 from filterworks.problem import Problem, weights
 from filterworks.request import Request
 
@@ -157,13 +157,24 @@ def _real(problem: Problem, x: Array, method: str, *, local: bool = False, pairs
     """Return the correlation of real data, NaN and infinities as the definition has them."""
     finite = _all_finite(x) if _must_look(problem, x, method) else True
     clean = x if finite else np.where(np.isfinite(x), x, x.dtype.type(0))
-    plan = planner.choose(problem, method, clean, local=local, pairs=pairs)
-    engine = ENGINES[plan.engine]
-    if finite or engine.keeps_nonfinite(problem):
-        return engine.run(problem, x)
-    result = engine.run(problem, clean)
+    name, run = _ready(problem, clean, method, local=local, pairs=pairs)
+    if finite or ENGINES[name].keeps_nonfinite(problem):
+        return run(x)
+    result = run(clean)
     _restore(problem, x, result)
     return result
+
+
+def _ready(
+    problem: Problem, x: Array, method: str = "auto", *, local: bool = False, pairs: bool = False
+) -> tuple[str, Callable[[Array], Array]]:
+    """Return the chosen engine's name and its function; another engine's where nothing can be compiled."""
+    plan = planner.choose(problem, method, x, local=local, pairs=pairs)
+    try:
+        return plan.engine, ENGINES[plan.engine].prepare(problem)
+    except CompilerError:
+        planner.forget_estimates()
+        return _ready(problem, x, method, local=local, pairs=pairs)
 
 
 def _must_look(problem: Problem, x: Array, method: str) -> bool:
@@ -187,8 +198,8 @@ def _counts(problem: Problem, indicator: Array, window: Array) -> Array:
         weights=weights(window.astype(np.float64)),
     )
     values = indicator.astype(np.float32)
-    plan = planner.choose(counting, "auto", values)
-    return np.rint(ENGINES[plan.engine].run(counting, values))
+    _, run = _ready(counting, values)
+    return np.rint(run(values))
 
 
 def _restore(problem: Problem, x: Array, result: Array) -> None:
@@ -258,5 +269,5 @@ def _present_share(problem: Problem, present: Array) -> Array:
 
 
 def _local(problem: Problem, x: Array) -> Array:
-    plan: Any = planner.choose(problem, "auto", x, local=True)
-    return ENGINES[plan.engine].run(problem, x)
+    _, run = _ready(problem, x, local=True)
+    return run(x)

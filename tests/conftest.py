@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
@@ -14,6 +15,10 @@ import tifffile
 from PIL import Image
 
 from filterworks.cli import main
+
+# What a user calibrated must not change what is tested, nor the tests what a user keeps.
+_CACHE = tempfile.TemporaryDirectory(prefix="filterworks-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 
 @dataclass

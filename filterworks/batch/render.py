@@ -14,6 +14,7 @@ from filterworks.bands import bands
 from filterworks.boundaries import as_boundary
 from filterworks.files import Page
 from filterworks.operations import Chain
+from filterworks.planner import expecting_many
 
 Apply = Callable[[Array], Array]
 Limits = tuple[float, float]
@@ -58,13 +59,15 @@ def render(
     reuse = reuse and page.pixels.flags.writeable
     out = page.pixels if reuse else np.empty(page.pixels.shape, page.pixels.dtype)
     clipped = 0
-    for values, alpha, rows in parts.bands(reach, overwritten=reuse):
-        shown, cut = to_pixels(values, page.pixels.dtype, how, limits)
-        clipped += cut
-        if alpha is None:
-            out[rows] = shown
-        else:
-            out[rows, ..., :-1], out[rows, ..., -1] = shown, alpha
+    # Every file is filtered alike, wherever and in whatever order.
+    with expecting_many():
+        for values, alpha, rows in parts.bands(reach, overwritten=reuse):
+            shown, cut = to_pixels(values, page.pixels.dtype, how, limits)
+            clipped += cut
+            if alpha is None:
+                out[rows] = shown
+            else:
+                out[rows, ..., :-1], out[rows, ..., -1] = shown, alpha
     return Rendered(replace(page, pixels=out), clipped)
 
 

@@ -1,9 +1,8 @@
-"""``verify``, ``explain``, ``filters`` and ``kernels``."""
+"""``verify``, ``filters`` and ``kernels``."""
 
 from __future__ import annotations
 
 import inspect as introspection
-from pathlib import Path
 from typing import Any
 
 import click
@@ -35,58 +34,6 @@ def verify(seed: int, as_json: bool) -> int:
     else:
         click.echo(report)
     return 0 if report.ok else 1
-
-
-@click.command()
-@click.argument("image", metavar="IMAGE")
-@click.option(
-    "-f",
-    "--filter",
-    "texts",
-    multiple=True,
-    required=True,
-    metavar="NAME[:key=value,...]",
-    help="An operation; several are applied in order.",
-)
-@expected_errors
-def explain(image: str, texts: tuple[str, ...]) -> None:
-    """Tell how a chain is computed on an image: reach, engines, estimates and the time it took.
-
-    \b
-    Example:
-      filterworks explain photo.jpg -f gaussian:sigma=2 -f sobel
-    """
-    import time
-
-    from filterworks.errors import JobError
-    from filterworks.files import open_image
-    from filterworks.operations import Chain
-    from filterworks.planner import tracing
-
-    chain = Chain.of(texts)
-    chain.check()
-    if not Path(image).is_file():
-        raise JobError([f"{image}: no such file"])
-    with open_image(Path(image)) as reader:
-        page = next(reader.pages())
-    pixels = page.pixels
-    click.echo(f"{image}: {' × '.join(map(str, pixels.shape))} {pixels.dtype}")
-    click.echo(f"chain: {chain}")
-    click.echo(f"reach: {chain.reach[0]} rows, {chain.reach[1]} columns")
-    for step in chain.steps:
-        chain_step = Chain((step,))
-        chain_step(pixels, axes=(0, 1))  # once for the caches
-        start = time.perf_counter()
-        with tracing() as trace:
-            chain_step(pixels, axes=(0, 1))
-        spent = time.perf_counter() - start
-        click.echo(f"\n{step}: {spent * 1e3:.2f} ms")
-        for problem, plan in trace.steps:
-            window = " × ".join(map(str, problem.spans))
-            click.echo(f"  window {window} on {' × '.join(map(str, problem.shape))} as {problem.work}")
-            click.echo("\n".join("    " + line for line in str(plan).splitlines()))
-        if not trace.steps:
-            click.echo("  no convolution in it")
 
 
 def _default(parameter: introspection.Parameter) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from filterworks.arguments import Array
-from filterworks.engine.field import Field, Staged
+from filterworks.engine.field import Field
+from filterworks.engine.staging import Staged
 from filterworks.engine.taps import Correlator, Tap
 from filterworks.machine import compiler
 from filterworks.problem import Problem

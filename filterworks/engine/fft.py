@@ -28,7 +28,7 @@ IS_LOCAL = False
 _START = 0.15
 
 # Points of one block; beyond it a transform leaves the cache.
-_LARGEST = 1 << 20
+_LARGEST = 1 << 18
 # What the calls for one block cost, in points times logarithms.
 _BLOCK_EFFORT = 4e5
 # Blocks of one axis are transformed in groups of so many points: side by side they fill the vector units.

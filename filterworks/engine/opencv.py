@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.arguments import Array
-from filterworks.engine.planes import border, filter_axis, filter_planes, is_thin, readable
+from filterworks.engine.planes import border, filter_axis, filter_planes, is_thin, readable, too_large
 from filterworks.problem import Problem
 
 IS_LOCAL = True
@@ -28,7 +28,7 @@ def refusal(problem: Problem) -> str | None:
     """OpenCV filters along one or two axes."""
     if len(problem.axes) > 2:
         return f"OpenCV filters along one or two axes, not {len(problem.axes)}"
-    return None
+    return too_large(problem)
 
 
 def keeps_nonfinite(problem: Problem) -> bool:

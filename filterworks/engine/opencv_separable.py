@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.arguments import Array
-from filterworks.engine.planes import border, filter_axis, filter_planes, is_thin, readable
+from filterworks.engine.planes import border, filter_axis, filter_planes, is_thin, readable, too_large
 from filterworks.problem import Problem
 
 IS_LOCAL = True
@@ -27,7 +27,9 @@ _ONE = np.ones(1)
 
 def refusal(problem: Problem) -> str | None:
     """The kernel must be an outer product of one factor per axis."""
-    return None if problem.weights.factors else "the kernel is not an outer product of 1-D factors"
+    if problem.weights.factors is None:
+        return "the kernel is not an outer product of 1-D factors"
+    return too_large(problem)
 
 
 def keeps_nonfinite(problem: Problem) -> bool:

@@ -21,6 +21,7 @@ _BORDERS = {
 }
 _CHANNELS = 4
 _THIN = 16
+_COUNTABLE = 1 << 31
 
 
 def readable(x: Array, work: np.dtype[Any]) -> Array:
@@ -78,6 +79,13 @@ def filter_planes(
     for index in np.ndindex(planes.shape[:-2]):
         targets[index] = filter_image(np.ascontiguousarray(planes[index]))[:rows, :columns]
     return out
+
+
+def too_large(problem: Problem) -> str | None:
+    """Return why the data are more than OpenCV can count, or None."""
+    if math.prod(problem.padded_shape) < _COUNTABLE:
+        return None
+    return "OpenCV counts samples with 31 bits, and these are more"
 
 
 def is_thin(problem: Problem) -> bool:

@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.arguments import Array
-from filterworks.engine.field import Field, Staged, address, scratch
+from filterworks.engine.field import Field, address, scratch
+from filterworks.engine.staging import Staged
 from filterworks.engine.taps import Correlator
 from filterworks.machine import compiler, loops
+from filterworks.machine.integer_box import integer_box
 from filterworks.problem import Problem, outer_weights
 
 IS_LOCAL = True
@@ -27,8 +29,8 @@ IS_LOCAL = True
 _MOVING = 6
 # More terms than this are added up in double precision: equal samples make rounding systematic.
 _SINGLE_TAPS = 127
-# Sums of integers below this are exact in single precision.
-_EXACT = float(1 << 24)
+# Sums of integers below these are exact in single precision, and fit 32 bits.
+_EXACT, _FITS = 1 << 24, 1 << 31
 
 Line = NDArray[np.float64]
 
@@ -53,15 +55,42 @@ def is_moving(factor: Line, stride: int, dilation: int) -> bool:
 
 
 def precision(problem: Problem) -> np.dtype[Any]:
-    """Return the dtype of the sums: double for long moving sums, and where only it is exact for integers."""
+    """Return the dtype of the sums.
+
+    Double for long moving sums, whose rounding single precision would pile up; 32-bit integers where
+    moving sums of small integers fit them.
+    """
     if problem.work.itemsize == 8:
         return problem.work
     terms = problem.weights.terms or ()
-    moving = [f.size for f in terms[0] if is_moving(f, 1, 1)] if len(terms) == 1 else []
-    peak = float(np.iinfo(problem.dtype).max) if problem.dtype.kind in "iu" else 0.0
-    long = max(moving, default=0) > _SINGLE_TAPS
-    inexact = bool(moving) and peak * math.prod(moving) >= _EXACT
-    return np.dtype(np.float64 if long or inexact else np.float32)
+    steps = list(zip(terms[0], problem.stride, problem.dilation, strict=True)) if len(terms) == 1 else []
+    moving = [factor.size for factor, *step in steps if is_moving(factor, *step)]
+    if problem.dtype.kind in "iub" and moving:
+        peak = 1 << (8 * problem.dtype.itemsize)
+        if len(moving) == len(steps) and peak * math.prod(moving) < _FITS:
+            return np.dtype(np.int32)
+        if peak * math.prod(moving) >= _EXACT:
+            return np.dtype(np.float64)
+    return np.dtype(np.float64 if max(moving, default=0) > _SINGLE_TAPS else np.float32)
+
+
+class _IntegerBox:
+    """Exact moving sums of rows and samples at once."""
+
+    def __init__(self, field: Field, problem: Problem) -> None:
+        terms = problem.weights.terms or ()
+        first = {axis: terms[0][axis] for axis in range(len(problem.axes))}
+        rows, line = (first.get(-1 if a.position is None else a.position) for a in (field.rows, field.line))
+        window = tuple(1 if factor is None else factor.size for factor in (rows, line))
+        sizes = (field.out_pitch, field.pitch, field.height, field.width, *window, field.inner)
+        self._constants = _constants(sizes, math.prod(float(f[0]) for f in first.values()))
+        self._line = (field.pitch + field.inner) * field.work.itemsize
+        self._loop = integer_box(problem.work, problem.out, loops.lanes_of(field.work))
+
+    def __call__(self, staged: int, out: int) -> None:
+        """Write the sums for staged samples."""
+        sums, totals = scratch("sums", self._line), scratch("totals", self._line)
+        self._loop(out, staged, sums, totals, address(self._constants))
 
 
 class _MovingRows:
@@ -133,6 +162,9 @@ class Separable(Staged):
     def __init__(self, problem: Problem) -> None:
         field = Field(replace(problem, work=precision(problem)))
         super().__init__(field, problem.out)
+        if field.work.kind == "i":
+            self.filter = _IntegerBox(field, problem)
+            return
         terms = problem.weights.terms or ()
         rows = [term[field.rows.position] for term in terms if field.rows.position is not None]
         lines = [term[field.line.position] for term in terms if field.line.position is not None]
@@ -231,6 +263,8 @@ def work(problem: Problem) -> dict[str, float]:
 def _step_work(problem: Problem) -> dict[str, float]:
     field = Field(replace(problem, work=precision(problem)))
     found = {"block": 2.0 * field.block_count, **field.bytes_moved(problem.out)}
+    if field.work.kind == "i":
+        return {**found, "sum_integer": field.numbers}
     for term in problem.weights.terms or ():
         for axis, kind in ((field.rows, "rows"), (field.line, "line")):
             if axis.position is None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from filterworks.engine.field import address, take
+from filterworks.engine.field import address, scratch
 from filterworks.machine import loops
 from filterworks.machine.compiler import vector_bytes
 
@@ -91,17 +91,11 @@ class Correlator:
         if not self._padded:
             self._loop(out, staged, self._place)
             return
-        height, width = self._size
-        held = take("narrow", height * self._padded, self._out)
-        self._loop(address(held), staged, self._place)
-        _copy(held.reshape(height, self._padded)[:, :width], out, self._pitch)
-
-
-def _copy(values: NDArray[Any], out: int, pitch: int) -> None:
-    """Copy rows to an address."""
-    count = values.shape[1] * values.itemsize
-    for index, line in enumerate(np.ascontiguousarray(values)):
-        ctypes.memmove(out + index * pitch * values.itemsize, address(line), count)
+        (height, width), item = self._size, self._out.itemsize
+        held = scratch("narrow", height * self._padded * item)
+        self._loop(held, staged, self._place)
+        for row in range(height):
+            ctypes.memmove(out + row * self._pitch * item, held + row * self._padded * item, width * item)
 
 
 def _groups(rows: Rows, work: np.dtype[Any]) -> Iterator[list[Tap]]:

@@ -31,9 +31,16 @@ class CompilerError(Exception):
     """The compiler is missing or cannot serve this machine; the message says why."""
 
 
-@cache
+_FAILURES: list[str] = []
+
+
 def obstacle() -> str | None:
-    """Return why nothing can be compiled here, or None."""
+    """Return why nothing can be compiled here, or None; a failure to compile is remembered."""
+    return _FAILURES[0] if _FAILURES else _absence()
+
+
+@cache
+def _absence() -> str | None:
     if os.environ.get("FILTERWORKS_COMPILE", "1") == "0":
         return "the environment variable FILTERWORKS_COMPILE is 0"
     if importlib.util.find_spec("llvmlite") is None:
@@ -154,13 +161,17 @@ def compiled(function: Function) -> Callable[..., None]:
     Raises
     ------
     CompilerError
-        If llvmlite is missing or fails.
+        If llvmlite is missing or fails; from then on it is an :func:`obstacle`.
     """
     reason = obstacle()
     if reason:
         raise CompilerError(reason)
     with _LOCK:
-        address = _compiler().compile(function)
+        try:
+            address = _compiler().compile(function)
+        except CompilerError as error:
+            _FAILURES.append(str(error))
+            raise
     return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(function.parameters))(address)
 
 

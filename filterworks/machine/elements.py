@@ -22,12 +22,14 @@ def vector_of(kind: str, lanes: int) -> str:
 
 
 def load_as(code: Function, source: np.dtype[Any], work: np.dtype[Any], pointer: str, lanes: int) -> str:
-    """Return numbers of dtype `source` at an address as numbers of the float dtype `work`."""
+    """Return numbers of dtype `source` at an address as numbers of dtype `work`, which can hold them."""
     kind = vector_of(kind_of(source), lanes)
     value = code.load(kind, pointer, source.itemsize)
     if source == work:
         return value
-    if source.kind == "f":
+    if work.kind == "i":
+        change = "sext" if source.kind == "i" else "zext"
+    elif source.kind == "f":
         change = "fpext" if source.itemsize < work.itemsize else "fptrunc"
     else:
         change = "sitofp" if source.kind == "i" else "uitofp"

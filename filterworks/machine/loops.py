@@ -45,7 +45,7 @@ def stage(source: DType, work: DType, lanes: int) -> Loop:
         target = code.at(kind, "%p_out", code.mul(row, "%pitch"))
         total = code.add(code.add("%before", "%inside"), "%after")
         with code.when(code.value(f"icmp slt i64 {offset}, 0")), code.loop(0, total) as i:
-            code.store(kind, "0.0", code.at(kind, target, i), work.itemsize)
+            code.store(kind, "zeroinitializer", code.at(kind, target, i), work.itemsize)
         with code.when(code.value(f"icmp sge i64 {offset}, 0")):
             line = code.at(element, "%p_data", offset)
             _gather(code, source, work, line, target, ("%before", "%p_before"))
@@ -69,7 +69,7 @@ def _gather(
     with code.loop(0, count) as i:
         place = code.load("i64", code.at("i64", places, i))
         pointer = code.at(kind, target, i)
-        code.store(kind, "0.0", pointer, work.itemsize)
+        code.store(kind, "zeroinitializer", pointer, work.itemsize)
         with code.when(code.value(f"icmp sge i64 {place}, 0")):
             value = load_as(code, source, work, code.at(kind_of(source), line, place), 1)
             code.store(kind, value, pointer, work.itemsize)
