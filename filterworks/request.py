@@ -50,7 +50,7 @@ DEFAULTS: dict[str, Any] = {
 _LARGEST = 1 << 28
 # The smallest normal number of float32.
 _TINY = float(np.finfo(np.float32).tiny)
-# Options whose values compare equal only if they mean the same: 1 and True do not.
+# Options of these types are remembered, each with its type: 1, 1.0 and True are not the same.
 _REMEMBERED = (int, str, float, type(None), type, np.dtype)
 
 
@@ -105,20 +105,20 @@ def make_request(
     plain = all(type(value) in _REMEMBERED or _is_int_tuple(value) for value in values)
     small = math.prod(real.shape) <= SMALL_KERNEL
     canonical = _canonical if plain and small else _canonical.__wrapped__
-    return canonical(array.shape, array.dtype, real, imaginary, values), array
+    return canonical(array.shape, array.dtype, real, imaginary, *values), array
 
 
 def _is_int_tuple(value: object) -> bool:
     return type(value) is tuple and all(type(item) is int for item in value)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=512, typed=True)
 def _canonical(
     shape: tuple[int, ...],
     signal: np.dtype[Any],
     real: Weights,
     imaginary: Weights | None,
-    values: tuple[Any, ...],
+    *values: Any,
 ) -> Request:
     options = dict(zip(DEFAULTS, values, strict=True))
     wanted = as_output_dtype(options["dtype"])
