@@ -10,7 +10,7 @@ import bisect
 import itertools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache, partial
 from typing import Any
@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from filterworks.arguments import Array
 from filterworks.boundaries import window
 from filterworks.problem import Problem
-from filterworks.threads import share, usable_threads
+from filterworks.threads import Scratch, share, usable_threads
 
 IS_LOCAL = False
 
 _START = 0.15
 
-# Points of one block; beyond it a transform leaves the cache.
-_LARGEST = 1 << 18
+# Bytes of one block of samples; beyond it a transform leaves the cache.
+_LARGEST = 5 << 18
 # What the calls for one block cost, in points times logarithms.
 _BLOCK_EFFORT = 4e5
 # Blocks of one axis are transformed in groups of so many points: side by side they fill the vector units.
@@ -107,7 +107,7 @@ def tiling(problem: Problem) -> Tiling:
     if len(choices) > 2:
         choices = [_thinned(lengths) for lengths in choices]
     tilings = [Tiling(problem, lengths) for lengths in itertools.product(*choices)]
-    fitting = [t for t in tilings if t.points <= _LARGEST]
+    fitting = [t for t in tilings if t.points * problem.work.itemsize <= _LARGEST]
     return min(
         fitting or tilings,
         key=lambda t: t.effort + _BLOCK_EFFORT * math.prod(t.counts) if fitting else t.points,
@@ -135,81 +135,128 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def _spectrum(problem: Problem, lengths: tuple[int, ...]) -> NDArray[Any]:
-    """Return the kernel's transform, shaped to multiply that of a block."""
+def _spectrum(problem: Problem, lengths: tuple[int, ...], real: bool) -> NDArray[Any]:
+    """Return the kernel's transform, shaped to multiply that of a block of real or of complex data."""
     from scipy import fft
 
     # The conjugate correlates, and leaves the valid part at the block's start.
-    spectrum = np.conj(fft.rfftn(problem.spread(problem.weights.array), lengths))
+    taps = problem.spread(problem.weights.array)
+    spectrum = np.conj(fft.rfftn(taps, lengths) if real else fft.fftn(taps, lengths))
     shape = [1] * len(problem.shape)
     for axis, size in zip(problem.axes, spectrum.shape, strict=True):
         shape[axis] = size
-    return np.asarray(spectrum.astype(np.result_type(problem.work, np.complex64)).reshape(shape))
+    return np.asarray(spectrum.astype(_complex(problem)).reshape(shape))
+
+
+def _complex(problem: Problem) -> np.dtype[Any]:
+    return np.result_type(problem.work, np.complex64)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of the result: its first sample and its end along each kernel axis."""
+
+    problem: Problem
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+
+    @property
+    def where(self) -> tuple[slice, ...]:
+        """Where it lies in the result."""
+        return self._placed(slice(*ends) for ends in zip(self.start, self.stop, strict=True))
+
+    @property
+    def first(self) -> tuple[slice, ...]:
+        """Where it lies in its block: at the beginning."""
+        return self._placed(slice(0, b - a) for a, b in zip(self.start, self.stop, strict=True))
+
+    def _placed(self, slices: Iterable[slice]) -> tuple[slice, ...]:
+        found = [slice(None)] * len(self.problem.shape)
+        for axis, part in zip(self.problem.axes, slices, strict=True):
+            found[axis] = part
+        return tuple(found)
+
+    def read(self, x: Array) -> Array:
+        """Return the samples that it is computed from, those outside of the data included."""
+        problem = self.problem
+        ends = zip(self.start, self.stop, problem.spans, problem.padding, strict=True)
+        spans = [(start - low, stop - low + span - 1) for start, stop, span, (low, _) in ends]
+        return window(x, problem.axes, spans, problem.boundary)
+
+
+def _parts(problem: Problem, steps: Sequence[int]) -> list[_Part]:
+    """Cut the result into parts of `steps` samples per kernel axis."""
+    sizes = [problem.dense_shape[axis] for axis in problem.axes]
+    starts = itertools.product(*(range(0, size, step) for size, step in zip(sizes, steps, strict=True)))
+    return [
+        _Part(problem, start, tuple(min(a + n, size) for a, n, size in zip(start, steps, sizes, strict=True)))
+        for start in starts
+    ]
 
 
 def run(problem: Problem, x: Array) -> Array:
     """Return the result, block by block."""
     plan = tiling(problem)
-    spectrum = _spectrum(problem, plan.lengths)
     out = np.empty(problem.dense_shape, problem.work)
-    transform = _line_blocks if len(problem.axes) == 1 else _one_block
-    group = max(_GROUP // (plan.points * plan.repeats), 1) if len(problem.axes) == 1 else 1
-    steps = [*plan.steps[:-1], plan.steps[-1] * group]
-    sizes = [problem.dense_shape[axis] for axis in problem.axes]
-    corners = itertools.product(*(range(0, size, step) for size, step in zip(sizes, steps, strict=True)))
-
-    def work(_: object, corner: tuple[int, ...]) -> None:
-        stops = [min(a + step, size) for a, step, size in zip(corner, steps, sizes, strict=True)]
-        where = [slice(None)] * out.ndim
-        for axis, start, stop in zip(problem.axes, corner, stops, strict=True):
-            where[axis] = slice(start, stop)
-        out[tuple(where)] = transform(plan, x, corner, stops, spectrum)
-
-    share(work, corners, usable_threads())
+    if len(problem.axes) == 1:
+        _run_lines(plan, x, out)
+    else:
+        _run_pairs(plan, x, out)
     return problem.thin(out)
 
 
-def _read(plan: Tiling, x: Array, corner: tuple[int, ...], stops: list[int]) -> Array:
-    """Return the padded samples that a part of the result reads."""
-    problem = plan.problem
-    spans = []
-    for start, stop, span, (low, _) in zip(corner, stops, problem.spans, problem.padding, strict=True):
-        spans.append((start - low, stop - low + span - 1))
-    return window(x, problem.axes, spans, problem.boundary).astype(problem.work, copy=False)
+def _run_pairs(plan: Tiling, x: Array, out: Array) -> None:
+    """Transform two blocks at a time, in place: one as real part, one as imaginary part.
 
-
-def _one_block(
-    plan: Tiling, x: Array, corner: tuple[int, ...], stops: list[int], spectrum: NDArray[Any]
-) -> Array:
+    The kernel is real, so that they do not mix; and no memory is asked for between the blocks.
+    """
     from scipy import fft
 
     problem = plan.problem
-    product = fft.rfftn(_read(plan, x, corner, stops), plan.lengths, axes=problem.axes)
-    product *= spectrum
-    result = fft.irfftn(product, plan.lengths, axes=problem.axes, overwrite_x=True)
-    keep = [slice(None)] * x.ndim
-    for axis, start, stop in zip(problem.axes, corner, stops, strict=True):
-        keep[axis] = slice(0, stop - start)
-    return np.asarray(result[tuple(keep)])
+    spectrum = _spectrum(problem, plan.lengths, real=False)
+    shape = list(problem.shape)
+    for axis, length in zip(problem.axes, plan.lengths, strict=True):
+        shape[axis] = length
+    parts = _parts(problem, plan.steps)
+
+    def work(buffers: Scratch, pair: list[_Part]) -> None:
+        block = buffers.take("block", shape, spectrum.dtype)
+        block[...] = 0
+        for part, half in zip(pair, (block.real, block.imag), strict=False):
+            samples = part.read(x)
+            half[tuple(slice(0, size) for size in samples.shape)] = samples
+        block = fft.fftn(block, axes=problem.axes, overwrite_x=True)
+        block *= spectrum
+        block = fft.ifftn(block, axes=problem.axes, overwrite_x=True)
+        for part, half in zip(pair, (block.real, block.imag), strict=False):
+            out[part.where] = half[part.first]
+
+    share(work, [parts[i : i + 2] for i in range(0, len(parts), 2)], usable_threads())
 
 
-def _line_blocks(
-    plan: Tiling, x: Array, corner: tuple[int, ...], stops: list[int], spectrum: NDArray[Any]
-) -> Array:
+def _run_lines(plan: Tiling, x: Array, out: Array) -> None:
     """Transform several blocks of one axis side by side."""
     from scipy import fft
 
-    axis, (length,), (step,) = plan.problem.axes[0], plan.lengths, plan.steps
-    samples = np.moveaxis(_read(plan, x, corner, stops), axis, -1)
-    count = -(-(stops[0] - corner[0]) // step)
-    missing = (count - 1) * step + length - samples.shape[-1]
-    samples = np.pad(samples, [(0, 0)] * (samples.ndim - 1) + [(0, missing)])
-    blocks = np.lib.stride_tricks.sliding_window_view(samples, length, axis=-1)[..., ::step, :]
-    product = fft.rfft(blocks, axis=-1)
-    product *= spectrum.ravel()
-    result = fft.irfft(product, length, axis=-1, overwrite_x=True)[..., :step]
-    joined = result.reshape(*result.shape[:-2], -1)[..., : stops[0] - corner[0]]
-    return np.asarray(np.moveaxis(joined, -1, axis))
+    problem = plan.problem
+    spectrum = _spectrum(problem, plan.lengths, real=True).ravel()
+    axis, (length,), (step,) = problem.axes[0], plan.lengths, plan.steps
+    group = max(_GROUP // (plan.points * plan.repeats), 1)
+
+    def work(_: object, part: _Part) -> None:
+        samples = np.moveaxis(part.read(x).astype(problem.work, copy=False), axis, -1)
+        wanted = part.stop[0] - part.start[0]
+        count = -(-wanted // step)
+        missing = (count - 1) * step + length - samples.shape[-1]
+        samples = np.pad(samples, [(0, 0)] * (samples.ndim - 1) + [(0, missing)])
+        blocks = np.lib.stride_tricks.sliding_window_view(samples, length, axis=-1)[..., ::step, :]
+        product = fft.rfft(blocks, axis=-1)
+        product *= spectrum
+        result = fft.irfft(product, length, axis=-1, overwrite_x=True)[..., :step]
+        joined = result.reshape(*result.shape[:-2], -1)[..., :wanted]
+        out[part.where] = np.moveaxis(joined, -1, axis)
+
+    share(work, _parts(problem, [step * group]), usable_threads())
 
 
 def prepare(problem: Problem) -> Callable[[Array], Array]:
