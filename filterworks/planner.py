@@ -104,6 +104,11 @@ _STARTING = _Starting()
 _MANY: ContextVar[bool] = ContextVar("filterworks_many", default=False)
 
 
+def is_worth_starting(engine: str, saving: float) -> bool:
+    """Return whether to use an engine that saves so many seconds, its start in this process considered."""
+    return _MANY.get() or _STARTING.is_worth(engine, saving)
+
+
 @contextmanager
 def expecting_many() -> Iterator[None]:
     """Choose inside the ``with`` block as if every engine were started: by the problem and data alone."""
@@ -244,10 +249,8 @@ def _choose(problem: Problem, method: str, x: Array | None, local: bool, pairs: 
 
 def _started(order: list[str], estimates: dict[str, float]) -> str:
     """Return the first engine that is started or worth starting."""
-    if _MANY.get():
-        return order[0]
     at_hand = next((name for name in order if ENGINES[name].start_seconds() == 0.0), order[-1])
     for name in order:
-        if name == at_hand or _STARTING.is_worth(name, estimates[at_hand] - estimates[name]):
+        if name == at_hand or is_worth_starting(name, estimates[at_hand] - estimates[name]):
             return name
     return at_hand

@@ -82,7 +82,7 @@ class Correlator:
         self._tables = _tables(planes, shift, tile.rows, work)
         groups = len(self._tables[0]) // (2 * tile.rows + 1)
         sizes = (self._padded or pitch, shift, size[0], padded, groups)
-        self._constants = np.array([*sizes, *map(address, self._tables)], np.int64)
+        self._constants = np.array([*sizes, *map(address, self._tables), 0], np.int64)
         self._place = address(self._constants)
         self._loop = loops.correlate(work, out, tile.rows, tile.vectors, lanes)
 

@@ -11,6 +11,7 @@ import numpy as np
 from filterworks.arguments import Array
 from filterworks.functional.columns import correlate_by_columns
 from filterworks.functional.depthwise import correlate_depthwise
+from filterworks.functional.registers import correlate_by_registers, registers_can
 from filterworks.functional.rows import correlate_by_rows, rows_can
 from filterworks.tiles import Windows
 
@@ -47,6 +48,8 @@ def correlate_layer(
         return
     if _is_pointwise(x, weight, windows, out):
         _pointwise(x, weight, out, bias)
+    elif registers_can(weight, windows, out):
+        correlate_by_registers(x, weight, windows, out, bias, boundary)
     elif weight.shape[2] == 1 and weight.shape[1] <= 2 and weight.dtype.kind == "f":
         correlate_depthwise(x, weight[:, :, 0], windows, out, bias, boundary)
     elif rows_can(weight, windows, out):

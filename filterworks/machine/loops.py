@@ -16,6 +16,8 @@ from filterworks.machine.code import Function
 from filterworks.machine.compiler import compiled, vector_bytes
 from filterworks.machine.elements import kind_of, load_as, store_as, vector_of
 
+_TABLES = ("p_counts", "p_offsets", "p_weights", "weights_step")
+
 Loop = Callable[..., None]
 DType = np.dtype[Any]
 
@@ -129,7 +131,8 @@ def correlate(work: DType, out: DType, rows: int, vectors: int, lanes: int) -> L
 
     Its arguments: the result and the staged buffer. Its constants: their pitches, the height and width
     of the result (at least one tile), the number of groups of taps, and their three tables: counts,
-    offsets, weights. A sample that all rows of a tile use is loaded once.
+    offsets, weights; and how many weights further those of the next row of tiles stand (0: the same).
+    A sample that all rows of a tile use is loaded once.
 
     Notes
     -----
@@ -139,15 +142,15 @@ def correlate(work: DType, out: DType, rows: int, vectors: int, lanes: int) -> L
     code = Function(
         f"correlate_{work}_{out}_{rows}x{vectors}",
         ("p_out", "p_in"),
-        ("out_pitch", "in_pitch", "height", "width", "groups", "p_counts", "p_offsets", "p_weights"),
+        ("out_pitch", "in_pitch", "height", "width", "groups", *_TABLES),
     )
     vector = vector_of(kind_of(work), lanes)
     slots = {(r, v): (code.slot(vector), code.slot(vector)) for r in range(rows) for v in range(vectors)}
     cursor = (code.slot("i64"), code.slot("i64"))
-    with _tiles(code, rows, vectors * lanes) as (row, column):
+    with _tiles(code, rows, vectors * lanes) as (row, column, tile):
         base = code.at(kind_of(work), "%p_in", code.add(code.mul(row, "%in_pitch"), column))
-        for slot in cursor:
-            code.store("i64", 0, slot)
+        code.store("i64", 0, cursor[0])
+        code.store("i64", code.mul(tile, "%weights_step"), cursor[1])
         for _, total in slots.values():
             code.store(vector, "zeroinitializer", total, 64)
         with code.loop(0, "%groups") as group:
@@ -176,13 +179,15 @@ class _tiles:  # noqa: N801 -- read as a word in a with statement
         self._code, self._steps = code, (rows, columns)
         self._loops: list[Any] = []
 
-    def __enter__(self) -> tuple[str, str]:
-        found = []
+    def __enter__(self) -> tuple[str, str, str]:
+        code, starts = self._code, []
         for step, extent in zip(self._steps, ("%height", "%width"), strict=True):
-            loop = self._code.loop(0, extent, step)
+            loop = code.loop(0, extent, step)
             self._loops.append(loop)
-            found.append(self._code.least(loop.__enter__(), self._code.sub(extent, step)))
-        return found[0], found[1]
+            starts.append(loop.__enter__())
+        row = code.least(starts[0], code.sub("%height", self._steps[0]))
+        column = code.least(starts[1], code.sub("%width", self._steps[1]))
+        return row, column, code.value(f"sdiv i64 {starts[0]}, {self._steps[0]}")
 
     def __exit__(self, *error: object) -> None:
         for loop in reversed(self._loops):
