@@ -92,9 +92,11 @@ class Tables:
 
     def columns_of(self, column: int) -> int:
         """Return where the constants of the loop that stages from a column on stand."""
-        if column not in self._columns:
-            self._columns[column] = np.array(self._columns_from(column), np.int64)
-        return address(self._columns[column])
+        found = self._columns.get(column)
+        if found is None:
+            # Of two threads that come here at once, both must use the table that is kept.
+            found = self._columns.setdefault(column, np.array(self._columns_from(column), np.int64))
+        return address(found)
 
     def _columns_from(self, column: int) -> tuple[int, ...]:
         """Return how many numbers of a staged row lie before, inside and after the line, and where."""
