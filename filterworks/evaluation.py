@@ -52,6 +52,8 @@ def reusable(request: Request, x: Array) -> Callable[[Array], Array] | None:
     filled = problem.boundary == "constant" and request.fill_value != 0
     if not plain or filled or problem.boundary == "omit" or 0 in problem.output_shape:
         return None
+    if not problem.is_remembered:
+        return None
     problem = _rounding(request, x)
     name = planner.fastest(problem) if request.method == "auto" else request.method
     engine = ENGINES[name]

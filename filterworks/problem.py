@@ -26,6 +26,8 @@ SMALL_KERNEL = 1 << 13
 _ROUNDING = 4e-15
 # A sum of more outer products than this is not looked for.
 _FEW = 4
+# Samples along an axis up to which its tables are kept.
+_LONGEST = 1 << 20
 
 Factors = tuple[NDArray[np.float64], ...]
 
@@ -213,6 +215,11 @@ class Problem:
         """Shape of the result."""
         pairs = zip(self.axes, self.stride, strict=True)
         return self._resized([-(-self.dense_shape[axis] // step) for axis, step in pairs])
+
+    @property
+    def is_remembered(self) -> bool:
+        """Whether the tables of the problem are small enough to be kept for the next call."""
+        return max(self.padded_shape) <= _LONGEST
 
     @property
     def is_strided(self) -> bool:

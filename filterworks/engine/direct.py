@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from filterworks.arguments import Array
-from filterworks.engine.field import Field, is_remembered
+from filterworks.engine.field import Field
 from filterworks.engine.staging import Staged
 from filterworks.engine.taps import Correlator, Tap
 from filterworks.machine import compiler
@@ -60,7 +60,7 @@ def _direct(problem: Problem) -> Direct:
 
 def prepare(problem: Problem) -> Callable[[Array], Array]:
     """Return the problem with its tables and loops ready."""
-    return (_direct if is_remembered(problem) else Direct)(problem)
+    return (_direct if problem.is_remembered else Direct)(problem)
 
 
 def run(problem: Problem, x: Array) -> Array:

@@ -32,8 +32,6 @@ _CHUNK = 1 << 16
 _WORTH_A_THREAD = 4e6
 _COPY_WEIGHT = 8.0
 
-# Samples along an axis up to which its tables are kept.
-_LONGEST = 1 << 20
 _ALIGNMENT = 64
 # Bytes that a buffer may keep although a quarter of them would do.
 _KEPT = 1 << 24
@@ -223,11 +221,6 @@ class Field:
     def row_offset(self, plane_tap: int, tap: int) -> int:
         """Return where in the staged buffer a tap of the planes and rows lies."""
         return (plane_tap * self.staged_rows + tap * self.rows.dilation) * self.pitch
-
-
-def is_remembered(problem: Problem) -> bool:
-    """Return whether the tables of a problem are small enough to be kept for the next call."""
-    return max(problem.padded_shape) <= _LONGEST
 
 
 def _even(size: int, most: int) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.arguments import Array
-from filterworks.engine.field import Field, address, is_remembered, scratch
+from filterworks.engine.field import Field, address, scratch
 from filterworks.engine.staging import Staged
 from filterworks.engine.taps import Correlator
 from filterworks.machine import compiler, loops
@@ -194,7 +194,7 @@ def _plane(problem: Problem) -> Separable:
 
 def prepare(problem: Problem) -> Callable[[Array], Array]:
     """Return the problem with its tables and loops ready."""
-    steps = [(_plane if is_remembered(step) else Separable)(step) for step in _steps(problem)]
+    steps = [(_plane if step.is_remembered else Separable)(step) for step in _steps(problem)]
     return steps[0] if len(steps) == 1 else lambda x: reduce(lambda data, step: step(data), steps, x)
 
 
