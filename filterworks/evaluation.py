@@ -18,6 +18,7 @@ from filterworks.boundaries import pad
 from filterworks.engine import ENGINES
 from filterworks.errors import ArgumentError, MissingDataError
 from filterworks.machine.compiler import CompilerError
+from filterworks.portions import in_bands, is_bulky
 from filterworks.problem import Problem, weights
 from filterworks.request import Request
 
@@ -84,7 +85,9 @@ def _evaluate(request: Request, x: Array) -> Array:
     check_missing(request, x)
     request, x = _with_fill(request, x)
     if omits(request):
-        return _omitting(request, x)
+        if not is_bulky(request.problem):
+            return _omitting(request, x)
+        return in_bands(request.problem, x, lambda p, part: _omitting(replace(request, problem=p), part))
     if request.imaginary is None:
         request = replace(request, problem=_rounding(request, x))
     return _linear(request, x)
@@ -157,11 +160,20 @@ def _real_weights(problem: Problem, x: Array, method: str, *, local: bool = Fals
 
 def _real(problem: Problem, x: Array, method: str, *, local: bool = False, pairs: bool = False) -> Array:
     """Return the correlation of real data, NaN and infinities as the definition has them."""
-    finite = _all_finite(x) if _must_look(problem, x, method) else True
-    clean = x if finite else np.where(np.isfinite(x), x, x.dtype.type(0))
+    if _must_look(problem, x, method) and not _all_finite(x):
+        return _mended(problem, x, method, local, pairs, is_bulky(problem))
+    return _ready(problem, x, method, local=local, pairs=pairs)[1](x)
+
+
+def _mended(problem: Problem, x: Array, method: str, local: bool, pairs: bool, bulky: bool) -> Array:
+    """Return the correlation of data with NaN or infinities among them, in bands where they are bulky."""
+    clean = np.where(np.isfinite(x), x, x.dtype.type(0))
     name, run = _ready(problem, clean, method, local=local, pairs=pairs)
-    if finite or ENGINES[name].keeps_nonfinite(problem):
+    if ENGINES[name].keeps_nonfinite(problem):
         return run(x)
+    if bulky:
+        del clean
+        return in_bands(problem, x, lambda p, part: _mended(p, part, method, local, pairs, bulky=False))
     result = run(clean)
     _restore(problem, x, result)
     return result
@@ -188,7 +200,9 @@ def _must_look(problem: Problem, x: Array, method: str) -> bool:
 
 
 def _all_finite(x: Array) -> bool:
-    return bool(np.isfinite(x).all())
+    # A sum is NaN or infinite if anything in it is; its own overflow is looked at more closely.
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(x.sum())) or bool(np.isfinite(x).all())
 
 
 def _counts(problem: Problem, indicator: Array, window: Array) -> Array:
