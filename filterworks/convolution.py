@@ -29,7 +29,7 @@ from filterworks.request import DEFAULTS, Request, make_request
 Axes = int | Sequence[int] | None
 PerKernelAxis = int | Sequence[int]
 # Calls with kernels of up to so many weights are remembered.
-_SMALL = 1 << 10
+_SMALL = 1 << 12
 
 
 def convolve(

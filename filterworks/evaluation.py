@@ -21,6 +21,7 @@ from filterworks.machine.compiler import CompilerError
 from filterworks.portions import in_bands, is_bulky
 from filterworks.problem import Problem, weights
 from filterworks.request import Request
+from filterworks.scanning import is_finite
 
 # Weights that cancel to less than this share of their size leave nothing to divide by.
 _VANISHES = 1e-12
@@ -160,7 +161,7 @@ def _real_weights(problem: Problem, x: Array, method: str, *, local: bool = Fals
 
 def _real(problem: Problem, x: Array, method: str, *, local: bool = False, pairs: bool = False) -> Array:
     """Return the correlation of real data, NaN and infinities as the definition has them."""
-    if _must_look(problem, x, method) and not _all_finite(x):
+    if _must_look(problem, x, method) and not is_finite(x):
         return _mended(problem, x, method, local, pairs, is_bulky(problem))
     return _ready(problem, x, method, local=local, pairs=pairs)[1](x)
 
@@ -197,12 +198,6 @@ def _must_look(problem: Problem, x: Array, method: str) -> bool:
         return False
     names = ENGINES if method == "auto" else (method,)
     return not all(ENGINES[name].keeps_nonfinite(problem) for name in names)
-
-
-def _all_finite(x: Array) -> bool:
-    # A sum is NaN or infinite if anything in it is; its own overflow is looked at more closely.
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(x.sum())) or bool(np.isfinite(x).all())
 
 
 def _counts(problem: Problem, indicator: Array, window: Array) -> Array:

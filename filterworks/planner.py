@@ -20,6 +20,7 @@ from filterworks.arguments import Array
 from filterworks.engine import ENGINES
 from filterworks.errors import ArgumentError, ArgumentTypeError, EngineError, must, unknown
 from filterworks.problem import SMALL_KERNEL, Problem
+from filterworks.scanning import count_small, peak
 
 # Data whose largest |x| exceeds the median of the others by this factor need a local engine.
 _SPIKE = 1e4
@@ -150,14 +151,11 @@ def is_spiky(x: Array) -> bool:
     """
     if x.dtype.kind == "b" or x.dtype.itemsize == 1 or x.size == 0:
         return False
-    peak = max(-float(x.min()), float(x.max()))
-    limit = peak / _SPIKE
-    small = (x < limit) & (x > -limit)
-    count = int(np.count_nonzero(small))
-    if peak > _HUGE or count == 0:
-        return peak > _HUGE
-    zeros = x.size - int(np.count_nonzero(x))
-    return 2 * (count - zeros) > x.size - zeros
+    most = peak(x)
+    if most > _HUGE:
+        return True
+    small, zeros = count_small(x, most / _SPIKE)
+    return small > 0 and 2 * (small - zeros) > x.size - zeros
 
 
 def _is_spiky(x: Array | None, pairs: bool) -> bool:

@@ -21,11 +21,13 @@ from filterworks.kernels import outer
 from filterworks.shapes import spread_size
 
 # Kernels of more weights than this are not remembered: they would crowd out the memory.
-SMALL_KERNEL = 1 << 13
+SMALL_KERNEL = 1 << 15
 # A kernel is an outer product if what is left of it is rounding: this share of Σ|k| at most.
 _ROUNDING = 4e-15
 # A sum of more outer products than this is not looked for.
 _FEW = 4
+# Nor one whose terms cancel to less than this share of their size.
+_CANCELLING = 8.0
 # Samples along an axis up to which its tables are kept.
 _LONGEST = 1 << 20
 
@@ -74,16 +76,25 @@ class Weights:
 
     @cached_property
     def terms(self) -> tuple[Factors, ...] | None:
-        """Few outer products whose sum the kernel is to rounding, as their factors; None if it takes many."""
+        """Few outer products whose sum the kernel is to rounding, as their factors; None if it takes many.
+
+        Found one after the other at the largest weight that is left: cross approximation (E. Tyrtyshnikov,
+        Computing 64 (2000) 367).
+        """
         if self.factors is not None:
             return (self.factors,)
         if self.array.ndim != 2 or min(self.shape) < 2 * _FEW:
             return None
-        left, sizes, right = np.linalg.svd(self.array)
-        count = int(np.searchsorted(-sizes, -_ROUNDING * self.absolute))
-        if count > min(_FEW, min(self.shape) // 3):
-            return None
-        return tuple((left[:, i] * sizes[i], right[i]) for i in range(count))
+        found: list[Factors] = []
+        rest = self.array.copy()
+        for _ in range(min(_FEW, min(self.shape) // 3)):
+            row, column = np.unravel_index(int(np.abs(rest).argmax()), self.shape)
+            found.append((rest[:, column].copy(), rest[row] / rest[row, column]))
+            rest -= outer(*found[-1])
+            if float(np.abs(rest).sum()) <= _ROUNDING * self.absolute:
+                sizes = [float(np.abs(a).sum() * np.abs(b).sum()) for a, b in found]
+                return tuple(found) if sum(sizes) <= _CANCELLING * self.absolute else None
+        return None
 
     @property
     def _parts(self) -> Factors:
@@ -125,7 +136,7 @@ def _unit(line: NDArray[np.float64], peak: float) -> float:
     return peak
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def _analysed(content: bytes, shape: tuple[int, ...]) -> Weights:
     return Weights(np.frombuffer(content, dtype=np.float64).reshape(shape))
 

@@ -120,7 +120,7 @@ def numpy(x, kernel, factors, case):
 def torch_conv(x, kernel, factors, case):
     """conv1d, conv2d, conv3d on the CPU; colours as a batch."""
     unfolded = x.nbytes * kernel.size  # what torch may write out in double precision or without a fast path
-    if x.dtype.kind != "f" or case.rounded or unfolded > _MEMORY:
+    if x.dtype.kind != "f" or case.rounded or case.axes or unfolded > _MEMORY:
         return None
     data = torch.from_numpy(x)[None, None]
     weights = torch.from_numpy(kernel.astype(x.dtype))[None, None]
