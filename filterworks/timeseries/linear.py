@@ -1,0 +1,227 @@
+"""Weighted sums over a window: smoothing, and kernels of any kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filterworks import kernels
+from filterworks.arguments import as_int, as_number
+from filterworks.convolution import correlate
+from filterworks.errors import ArgumentError
+from filterworks.timeseries.lengths import Length, as_length
+from filterworks.timeseries.options import Setting
+from filterworks.timeseries.stages import Blocks, Lines, Nearby, Neighbours, Stage, Window
+from filterworks.timeseries.stream import Report
+
+Taps = NDArray[np.float64]
+# Weights that cancel to less than this share of their size leave nothing to divide by.
+_VANISHES = 1e-12
+
+
+class Design(Protocol):
+    """A filter with its parameters checked, before it knows its series.
+
+    Attributes
+    ----------
+    averages
+        Whether missing samples are left out unless the caller says otherwise.
+    timed
+        Whether a parameter is in units of time.
+    """
+
+    @property
+    def averages(self) -> bool: ...  # noqa: D102 - described by the class
+
+    @property
+    def timed(self) -> bool: ...  # noqa: D102 - described by the class
+
+    def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
+        """Return the filter at work on one series."""
+
+
+def reach(count: int, past: bool) -> tuple[int, int]:
+    """Return how many samples a window of `count` holds before and after its sample.
+
+    Examples
+    --------
+    >>> reach(4, past=False), reach(4, past=True)
+    ((2, 1), (3, 0))
+    """
+    return (count - 1, 0) if past else (count // 2, count - 1 - count // 2)
+
+
+@dataclass(frozen=True)
+class NearbyRule:
+    """How a filter works on uneven times.
+
+    Attributes
+    ----------
+    back, ahead
+        How many seconds a result looks back and ahead.
+    function
+        Neighbours → results.
+    """
+
+    back: float
+    ahead: float
+    function: Callable[[Neighbours], Lines]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A correlation with taps.
+
+    Attributes
+    ----------
+    taps
+        Setting → weights, drawn as they slide.
+    averages, timed
+        As in :class:`Design`.
+    nearby
+        How it works on uneven times, if it does.
+    """
+
+    taps: Callable[[Setting], Taps]
+    averages: bool = True
+    timed: bool = False
+    nearby: Callable[[Setting], NearbyRule] | None = None
+
+    def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
+        """Return the filter at work on one series."""
+        if self.timed and self.nearby and not setting.sampling.regular:
+            rule = self.nearby(setting)
+            return Nearby(columns, rule.back, rule.ahead, rule.function, restores=setting.restores)
+        taps = self.taps(setting)
+        before, after = reach(taps.size, setting.is_past)
+        if setting.omit or setting.boundary == "omit":
+            _check_divisible(taps)
+        function = partial(correlated, taps=taps, omit=setting.omit, boundary=setting.boundary)
+        return Blocks(columns, before, after, setting.boundary, function, restores=setting.restores)
+
+
+def _check_divisible(taps: Taps) -> None:
+    if abs(taps.sum()) <= _VANISHES * np.abs(taps).sum():
+        raise ArgumentError(
+            "its weights sum to 0, so they cannot be renormalised where samples are missing or outside; "
+            "use nan_policy=propagate and a boundary that continues the data"
+        )
+
+
+def correlated(window: Window, *, taps: Taps, omit: bool, boundary: str) -> Lines:
+    """Return the sums of weighted samples of a block.
+
+    Examples
+    --------
+    >>> from filterworks.timeseries.stages import Part
+    >>> window = Window(Part(np.array([[1.0, 2, 4, 8]]), None), 1, 1, 0, 0, 0)
+    >>> correlated(window, taps=np.array([1.0, 0, 2]), omit=False, boundary="symmetric")
+    array([[ 9., 18.]])
+    """
+    lines = window.part.lines
+    outside = boundary == "omit" and bool(window.left or window.right)
+    policy: Any = "omit" if omit or outside else "propagate"
+    result = correlate(lines, taps, axes=1, mode="valid", nan_policy=policy)
+    if outside and not omit:
+        inner = slice(window.left, lines.shape[1] - window.right)
+        missing = np.zeros(lines.shape, bool)
+        missing[:, inner] = np.isnan(lines[:, inner])
+        result = np.where(any_in_windows(missing, taps.size), np.nan, result)
+    return result
+
+
+def any_in_windows(marks: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Return, for each whole window of `size` samples, whether it holds a mark.
+
+    Examples
+    --------
+    >>> any_in_windows(np.array([[False, True, False, False]]), 2)
+    array([[ True,  True, False]])
+    """
+    counts = np.zeros((marks.shape[0], marks.shape[1] + 1), np.int64)
+    np.cumsum(marks, axis=1, out=counts[:, 1:])
+    return np.asarray(counts[:, size:] > counts[:, :-size])
+
+
+def mean(window: int | str) -> Design:
+    """Mean of a window: `window` samples, or a time such as 5min.
+
+    Around the sample a time holds what is within half of it on either side; looking back, what is
+    less than the whole of it away. Source of the even-window rule: scipy.signal.
+
+    Examples
+    --------
+    >>> from filterworks.timeseries import SeriesChain
+    >>> SeriesChain.parse("mean:window=2")(np.array([1.0, 3, 5, 9]))
+    array([1., 2., 4., 7.])
+    """
+    length = as_length("window", window)
+    return Linear(
+        lambda setting: kernels.mean(length.count("window", setting.sampling, setting.is_past), ndim=1),
+        timed=length.timed,
+        nearby=lambda setting: _near_mean(length, setting),
+    )
+
+
+def window_seconds(length: Length, past: bool) -> tuple[float, float]:
+    """Return how many seconds a window in time looks back and ahead."""
+    slack = length.amount * 1e-9
+    return (length.amount - slack, 0.0) if past else ((length.amount + slack) / 2,) * 2
+
+
+def _near_mean(length: Length, setting: Setting) -> NearbyRule:
+    from filterworks.timeseries import loops  # compiled when first needed
+
+    back, ahead = window_seconds(length, setting.is_past)
+
+    def function(near: Neighbours) -> Lines:
+        return loops.means(near.lines, near.lows, near.highs, setting.omit)
+
+    return NearbyRule(back, ahead, function)
+
+
+def gaussian(sigma: float | str, truncate: float = 4.0, order: int = 0) -> Design:
+    """Gaussian weights of width `sigma`: samples, or a time such as 30s; `order` differentiates it.
+
+    Looking back, the same weights end at the sample: the result is smooth, and late by half of them.
+    A derivative is per sample to the `order`, scipy.ndimage's meaning.
+
+    Examples
+    --------
+    >>> from filterworks.timeseries import SeriesChain
+    >>> SeriesChain.parse("gaussian:sigma=0.5")(np.array([0.0, 0, 1, 0, 0])).round(3)
+    array([0.   , 0.106, 0.787, 0.106, 0.   ])
+    """
+    length = as_length("sigma", sigma, whole=False)
+    width = as_number("truncate", truncate, above=0)
+    degree = as_int("order", order, 0)
+
+    def taps(setting: Setting) -> Taps:
+        return kernels.gaussian_factor(length.steps("sigma", setting.sampling), width, degree)
+
+    return Linear(
+        taps,
+        averages=degree == 0,
+        timed=length.timed,
+        nearby=(lambda setting: _near_gaussian(length, width, setting)) if degree == 0 else None,
+    )
+
+
+def _near_gaussian(length: Length, truncate: float, setting: Setting) -> NearbyRule:
+    from filterworks.timeseries import loops  # compiled when first needed
+
+    sigma = length.amount
+    radius = truncate * sigma * (1 + 1e-9)
+    delay = radius if setting.is_past else 0.0
+
+    def function(near: Neighbours) -> Lines:
+        return loops.gaussians(
+            near.lines, near.seconds, near.start, near.lows, near.highs, sigma, delay, setting.omit
+        )
+
+    return NearbyRule(radius + delay, radius - delay, function)

@@ -1,0 +1,383 @@
+"""From samples that arrive in parts of any size to blocks that do not depend on them.
+
+A stage is one filter at work on one series. It computes blocks that begin at absolute multiples of a
+fixed number of samples, each by the same call however the samples came, so the bits of a result do not
+depend on how the series was cut. A chain is one stage after the other, each with its own blocks and
+its own ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filterworks.boundaries import source_index
+from filterworks.errors import ArgumentError
+
+# Samples of a block; more only where a window is longer.
+BLOCK = 1 << 16
+
+Lines = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Consecutive samples.
+
+    Attributes
+    ----------
+    lines
+        (column, sample) values.
+    seconds
+        Their times, or None.
+    """
+
+    lines: Lines
+    seconds: Lines | None
+
+    def __getitem__(self, item: slice) -> Part:
+        return Part(self.lines[:, item], None if self.seconds is None else self.seconds[item])
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return int(self.lines.shape[1])
+
+
+def joined(parts: list[Part], columns: int) -> Part:
+    """Return the parts as one."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Part(np.empty((columns, 0)), None)
+    times = [part.seconds for part in parts if part.seconds is not None]
+    lines = np.concatenate([part.lines for part in parts], axis=1)
+    return Part(lines, np.concatenate(times) if times else None)
+
+
+class Stage(Protocol):
+    """One filter at work on one series."""
+
+    def push(self, part: Part) -> Part:
+        """Take samples and return the results that are now determined."""
+
+    def finish(self) -> Part:
+        """Return the results that had to wait for the end."""
+
+    @property
+    def short(self) -> str | None:
+        """What to say of a window that is longer than the series, once that has ended."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A block with all the samples that its results look at.
+
+    Attributes
+    ----------
+    part
+        The samples; those outside of the series have no time (NaN).
+    before, after
+        How many of them come before and after the block.
+    left, right
+        How many of those lie outside of the series, before its first and after its last sample.
+    first
+        Place of the block's first sample in the series.
+    """
+
+    part: Part
+    before: int
+    after: int
+    left: int
+    right: int
+    first: int
+
+    @property
+    def inside(self) -> slice:
+        """Where the block itself lies."""
+        return slice(self.before, self.part.size - self.after)
+
+
+class History:
+    """The samples of a series from some place on."""
+
+    def __init__(self, columns: int) -> None:
+        self.columns = columns
+        self.count = 0
+        self.base = 0
+        self._parts: list[Part] = []
+
+    def add(self, part: Part) -> None:
+        """Append samples."""
+        if part.size:
+            self._parts.append(part)
+            self.count += part.size
+
+    def whole(self) -> Part:
+        """Return everything that is held; it starts at `base`."""
+        self._parts = [joined(self._parts, self.columns)]
+        return self._parts[0]
+
+    def drop(self, start: int) -> None:
+        """Forget what lies before `start`."""
+        if start > self.base:
+            kept = self.whole()[start - self.base :]
+            self.base = start
+            # A copy, so that the samples before it are given back.
+            self._parts = [Part(kept.lines.copy(), None if kept.seconds is None else kept.seconds.copy())]
+
+
+class Blocks:
+    """A stage whose results look a fixed number of samples back and ahead.
+
+    Parameters
+    ----------
+    columns
+        Number of columns.
+    before, after
+        How many samples a result looks back and ahead.
+    boundary
+        What lies outside; under ``omit`` it is NaN. ``wrap`` waits for the end of the series.
+    function
+        Window → the block's results.
+    restores
+        Whether missing samples become missing again.
+    """
+
+    def __init__(
+        self,
+        columns: int,
+        before: int,
+        after: int,
+        boundary: str,
+        function: Callable[[Window], Lines],
+        *,
+        restores: bool = False,
+    ) -> None:
+        self._span = before + after + 1
+        self._before, self._after = before, after
+        self._boundary, self._function, self._restores = boundary, function, restores
+        self._history = History(columns)
+        self._start = 0
+        self._size = max(BLOCK, 1 << (self._span - 1).bit_length())
+
+    def push(self, part: Part) -> Part:
+        """Take samples and return the results that are now determined."""
+        self._history.add(part)
+        return self._computed(self._is_ready, final=False)
+
+    def finish(self) -> Part:
+        """Return the results that had to wait for the end."""
+        return self._computed(lambda: self._start < self._history.count, final=True)
+
+    @property
+    def short(self) -> str | None:
+        """What to say of a window that is longer than the series, once that has ended."""
+        if 0 < self._history.count < self._span:
+            return f"its window of {self._span} samples is longer than the series of {self._history.count}"
+        return None
+
+    def _is_ready(self) -> bool:
+        if self._boundary == "wrap":
+            return False
+        mirrored = self._before + 1 if self._start < self._before else 0
+        return self._history.count >= max(self._start + self._size + self._after, mirrored)
+
+    def _computed(self, is_ready: Callable[[], bool], *, final: bool) -> Part:
+        done: list[Part] = []
+        while is_ready():
+            done.append(self._block(min(self._start + self._size, self._history.count)))
+        if done and not final:
+            # The end may be mirrored as far back as the windows look ahead.
+            self._history.drop(self._start - max(self._before, self._after + 1))
+        return joined(done, self._history.columns)
+
+    def _block(self, stop: int) -> Part:
+        start, self._start = self._start, stop
+        history = self._history
+        held = history.whole()
+        window = self._window(held, start, stop)
+        block = held[start - history.base : stop - history.base]
+        lines = self._function(window)
+        if self._restores:
+            missing = np.isnan(block.lines)
+            if missing.any():
+                lines = np.where(missing, np.nan, lines)
+        return Part(lines, block.seconds)
+
+    def _window(self, held: Part, start: int, stop: int) -> Window:
+        base, count = self._history.base, self._history.count
+        low, high = start - self._before, stop + self._after
+        inner = held[max(low, 0) - base : min(high, count) - base]
+        left, right = max(-low, 0), max(high - count, 0)
+        if not (left or right):
+            # Where a window lies in memory must not depend on how the samples came.
+            inner = Part(inner.lines.copy(), inner.seconds)
+        else:
+            parts = [self._outside(held, -left, 0)] if left else []
+            parts.append(inner)
+            # A window may begin beyond the end only in a series shorter than it.
+            parts += [self._outside(held, count, high)] if right else []
+            inner = joined(parts, self._history.columns)
+        return Window(inner, self._before, self._after, left, right, start)
+
+    def _outside(self, held: Part, low: int, high: int) -> Part:
+        """Return the samples that stand at places `low` to `high`, all outside of the series."""
+        columns, count = self._history.columns, self._history.count
+        seconds = None if held.seconds is None else np.full(high - low, np.nan)
+        if self._boundary in ("constant", "omit"):
+            fill = 0.0 if self._boundary == "constant" else np.nan
+            return Part(np.full((columns, high - low), fill), seconds)
+        index = source_index(count, -low, high - count, self._boundary) - self._history.base
+        return Part(held.lines[:, index], seconds)
+
+
+class Running:
+    """A stage that carries a state from sample to sample.
+
+    Parameters
+    ----------
+    function
+        Samples → results; it keeps what it needs of them.
+    restores
+        Whether missing samples become missing again.
+    """
+
+    def __init__(self, columns: int, function: Callable[[Part], Lines], *, restores: bool = False) -> None:
+        self._columns, self._function, self._restores = columns, function, restores
+
+    def push(self, part: Part) -> Part:
+        """Take samples and return the results that are now determined."""
+        if not part.size:
+            return part
+        lines = self._function(part)
+        if self._restores:
+            lines = np.where(np.isnan(part.lines), np.nan, lines)
+        return Part(lines, part.seconds)
+
+    def finish(self) -> Part:
+        """Return the results that had to wait for the end: none."""
+        return Part(np.empty((self._columns, 0)), None)
+
+    @property
+    def short(self) -> str | None:
+        """Nothing: there is no window."""
+        return None
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """A block of unevenly spaced samples with all those in reach.
+
+    Attributes
+    ----------
+    lines, seconds
+        (column, sample) values, and their times.
+    start
+        Where the block itself begins.
+    lows, highs
+        For each sample of the block, where those in reach begin and end.
+    """
+
+    lines: Lines
+    seconds: Lines
+    start: int
+    lows: NDArray[np.int64]
+    highs: NDArray[np.int64]
+
+
+class Nearby:
+    """A stage whose results look back and ahead in time; beyond the ends there is nothing.
+
+    Parameters
+    ----------
+    columns
+        Number of columns.
+    back, ahead
+        How many seconds a result looks back and ahead.
+    function
+        Neighbours → the block's results.
+    restores
+        Whether missing samples become missing again.
+    """
+
+    def __init__(
+        self,
+        columns: int,
+        back: float,
+        ahead: float,
+        function: Callable[[Neighbours], Lines],
+        *,
+        restores: bool = False,
+    ) -> None:
+        self._back, self._ahead = back, ahead
+        self._function, self._restores = function, restores
+        self._history = History(columns)
+        self._start = 0
+        self._first = self._last = self._due = np.nan
+
+    def push(self, part: Part) -> Part:
+        """Take samples and return the results that are now determined."""
+        if part.size:
+            self._history.add(part)
+            times = _times(part)
+            if np.isnan(self._first):
+                self._first = float(times[0])
+            self._last = float(times[-1])
+        done: list[Part] = []
+        while self._is_ready():
+            done.append(self._block(self._start + BLOCK))
+        if done:
+            self._forget()
+        return joined(done, self._history.columns)
+
+    def finish(self) -> Part:
+        """Return the results that had to wait for the end."""
+        done: list[Part] = []
+        while self._start < self._history.count:
+            done.append(self._block(min(self._start + BLOCK, self._history.count)))
+        return joined(done, self._history.columns)
+
+    @property
+    def short(self) -> str | None:
+        """What to say of a window that is longer than the series, once that has ended."""
+        window, lasts = self._back + self._ahead, self._last - self._first
+        if self._history.count and window > lasts:
+            return f"its window of {window:g} s is longer than the series, which lasts {lasts:g} s"
+        return None
+
+    def _is_ready(self) -> bool:
+        if self._history.count <= self._start + BLOCK:
+            return False
+        if np.isnan(self._due):
+            last = self._start + BLOCK - 1 - self._history.base
+            self._due = float(_times(self._history.whole())[last]) + self._ahead
+        return self._last > self._due
+
+    def _block(self, stop: int) -> Part:
+        held, base = self._history.whole(), self._history.base
+        inside = slice(self._start - base, stop - base)
+        self._start, self._due = stop, np.nan
+        times = _times(held)
+        lows = np.searchsorted(times, times[inside] - self._back, "left")
+        highs = np.searchsorted(times, times[inside] + self._ahead, "right")
+        block = held[inside]
+        lines = self._function(Neighbours(held.lines, times, inside.start, lows, highs))
+        if self._restores:
+            lines = np.where(np.isnan(block.lines), np.nan, lines)
+        return Part(lines, block.seconds)
+
+    def _forget(self) -> None:
+        times, base = _times(self._history.whole()), self._history.base
+        following = times[min(self._start - base, times.size - 1)]
+        self._history.drop(base + int(np.searchsorted(times, following - self._back, "left")))
+
+
+def _times(part: Part) -> Lines:
+    if part.seconds is None:
+        raise ArgumentError("an uneven series needs the `seconds` of its samples with each push")
+    return part.seconds

@@ -1,0 +1,201 @@
+"""One series at work: samples in, results out, and a report of what was missing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from filterworks.arguments import Array
+from filterworks.errors import ArgumentError, must
+from filterworks.timeseries.stages import Part, Stage, joined
+
+
+class SampleError(ArgumentError):
+    """A sample that is not allowed.
+
+    Attributes
+    ----------
+    index
+        Which row of the series, counted from 0.
+    column
+        Which column, counted from 0.
+    """
+
+    def __init__(self, message: str, index: int, column: int) -> None:
+        self.index, self.column = index, column
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[SampleError], tuple[str, int, int]]:
+        return type(self), (str(self), self.index, self.column)
+
+
+class Peak(NamedTuple):
+    """Where a template was found.
+
+    Attributes
+    ----------
+    column, row
+        Column and row, counted from 0.
+    seconds
+        The row's time, if the series has times.
+    score
+        The normalised cross-correlation there, 1 for a perfect match.
+    """
+
+    column: int
+    row: int
+    seconds: float | None
+    score: float
+
+
+@dataclass
+class Report:
+    """What a stream has seen.
+
+    Attributes
+    ----------
+    samples
+        Number of rows.
+    missing, filled
+        Missing samples, and how many of them have a value in the result, per column.
+    peaks
+        Where matched filters found their template, in order.
+    short
+        A sentence if a window is longer than the series, else None.
+    """
+
+    samples: int = 0
+    missing: list[int] = field(default_factory=list)
+    filled: list[int] = field(default_factory=list)
+    peaks: list[Peak] = field(default_factory=list)
+    short: str | None = None
+
+
+class SeriesStream:
+    """A chain at work on one series; made by :meth:`SeriesChain.stream`.
+
+    Parameters
+    ----------
+    columns
+        Number of columns.
+    stages
+        Each filter's name as it was written, and its stage.
+    report
+        Where the stages report.
+    refuses_missing, refuses_infinite
+        Whether NaN and infinities are errors.
+    """
+
+    def __init__(
+        self,
+        columns: int,
+        stages: Sequence[tuple[str, Stage]],
+        report: Report,
+        *,
+        refuses_missing: bool,
+        refuses_infinite: bool,
+    ) -> None:
+        self.columns = columns
+        self.report = report
+        self.report.missing = [0] * columns
+        self.report.filled = [0] * columns
+        self._stages = list(stages)
+        self._refuses_missing, self._refuses_infinite = refuses_missing, refuses_infinite
+        self._gaps: deque[NDArray[np.bool_]] = deque()
+        self._finished = False
+
+    def push(self, values: ArrayLike, seconds: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Take rows and return those results that are now determined, in order.
+
+        Parameters
+        ----------
+        values
+            (row, column) numbers, NaN where they are missing.
+        seconds
+            One time per row, from any fixed origin; needed on uneven times.
+
+        Raises
+        ------
+        SampleError
+            At the first NaN or infinity that is not allowed.
+        """
+        if self._finished:
+            raise ArgumentError("the series has ended: nothing can be pushed after `finish`")
+        part = self._checked(values, seconds)
+        self._look(part)
+        for _, stage in self._stages:
+            part = stage.push(part)
+        return self._delivered(part)
+
+    def finish(self) -> NDArray[np.float64]:
+        """Return the results that had to wait for the end of the series."""
+        if self._finished:
+            raise ArgumentError("the series has ended already")
+        self._finished = True
+        part = joined([], self.columns)
+        for _, stage in self._stages:
+            parts = [stage.push(part), stage.finish()]
+            part = joined([one for one in parts if one.size], self.columns)
+        shorts = ((name, stage.short) for name, stage in self._stages)
+        self.report.short = next((f"{name}: {short}" for name, short in shorts if short), None)
+        return self._delivered(part)
+
+    def _checked(self, values: ArrayLike, seconds: ArrayLike | None) -> Part:
+        rows = np.asarray(values, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[1] != self.columns:
+            raise ArgumentError(must("values", f"rows of {self.columns} columns", rows.shape))
+        # A copy in one order of memory: the caller may use its array again.
+        lines = np.array(rows.T, order="C", copy=True)
+        if seconds is None:
+            return Part(lines, None)
+        times = np.array(seconds, dtype=np.float64, copy=True)
+        if times.shape != rows.shape[:1]:
+            raise ArgumentError(must("seconds", f"one time for each of the {len(rows)} rows", times.shape))
+        return Part(lines, times)
+
+    def _look(self, part: Part) -> None:
+        """Refuse what is not allowed, and count what is missing."""
+        gaps = np.isnan(part.lines)
+        self._refuse(part.lines, gaps)
+        for column, count in enumerate(gaps.sum(axis=1)):
+            self.report.missing[column] += int(count)
+        self.report.samples += part.size
+        if part.size:
+            self._gaps.append(gaps)
+
+    def _refuse(self, lines: NDArray[np.float64], gaps: NDArray[np.bool_]) -> None:
+        """Raise at the first sample that is not allowed."""
+        wrong = gaps if self._refuses_missing else np.zeros_like(gaps)
+        if self._refuses_infinite:
+            wrong = wrong | np.isinf(lines)
+        if not wrong.any():
+            return
+        row, column = (int(place) for place in np.argwhere(wrong.T)[0])
+        index = self.report.samples + row
+        why = (
+            "is missing, which nan_policy='raise' forbids"
+            if gaps[column, row]
+            else "is infinite, which only allow_infinite permits"
+        )
+        raise SampleError(f"row {index} of column {column} {why}", index, column)
+
+    def _delivered(self, part: Part) -> Array:
+        """Return the results as rows, counting the missing samples that now have a value."""
+        done = 0
+        while done < part.size:
+            gaps = self._gaps.popleft()
+            size = min(gaps.shape[1], part.size - done)
+            if size < gaps.shape[1]:
+                self._gaps.appendleft(gaps[:, size:])
+            gaps = gaps[:, :size]
+            if gaps.any():
+                filled = gaps & ~np.isnan(part.lines[:, done : done + size])
+                for column, count in enumerate(filled.sum(axis=1)):
+                    self.report.filled[column] += int(count)
+            done += size
+        return part.lines.T
