@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from filterworks.arguments import as_int
 from filterworks.errors import ArgumentError, must, unknown
 from filterworks.operations import frozen, parse_parts, written_step
-from filterworks.timeseries import linear
+from filterworks.timeseries import custom, linear, local, matched, passes, running, slopes
 from filterworks.timeseries.linear import Design
 from filterworks.timeseries.options import Options, Setting
 from filterworks.timeseries.sampling import Sampling
@@ -51,12 +51,28 @@ class SeriesOperation:
         return (inspect.getdoc(self.design) or "").split("\n", 1)[0]
 
 
+_DESIGNS: tuple[Callable[..., Design], ...] = (
+    linear.mean,
+    linear.gaussian,
+    linear.binomial,
+    linear.triangular,
+    local.median,
+    local.savgol,
+    running.exponential,
+    running.cumulative,
+    slopes.difference,
+    slopes.derivative,
+    passes.lowpass,
+    passes.highpass,
+    passes.bandpass,
+    passes.bandstop,
+    matched.matched,
+    custom.kernel,
+    *custom.NAMED,
+)
+
 SERIES_OPERATIONS: dict[str, SeriesOperation] = {
-    function.__name__: SeriesOperation(function)
-    for function in (
-        linear.mean,
-        linear.gaussian,
-    )
+    design.__name__: SeriesOperation(design) for design in _DESIGNS
 }
 
 

@@ -20,8 +20,6 @@ from filterworks.timeseries.stages import Blocks, Lines, Nearby, Neighbours, Sta
 from filterworks.timeseries.stream import Report
 
 Taps = NDArray[np.float64]
-# Weights that cancel to less than this share of their size leave nothing to divide by.
-_VANISHES = 1e-12
 
 
 class Design(Protocol):
@@ -97,20 +95,15 @@ class Linear:
         if self.timed and self.nearby and not setting.sampling.regular:
             rule = self.nearby(setting)
             return Nearby(columns, rule.back, rule.ahead, rule.function, restores=setting.restores)
+        if (setting.omit or setting.boundary == "omit") and not self.averages:
+            raise ArgumentError(
+                "it does not average, so its weights cannot be renormalised where samples are missing or "
+                "outside; use nan_policy=propagate and a boundary that continues the data"
+            )
         taps = self.taps(setting)
         before, after = reach(taps.size, setting.is_past)
-        if setting.omit or setting.boundary == "omit":
-            _check_divisible(taps)
         function = partial(correlated, taps=taps, omit=setting.omit, boundary=setting.boundary)
         return Blocks(columns, before, after, setting.boundary, function, restores=setting.restores)
-
-
-def _check_divisible(taps: Taps) -> None:
-    if abs(taps.sum()) <= _VANISHES * np.abs(taps).sum():
-        raise ArgumentError(
-            "its weights sum to 0, so they cannot be renormalised where samples are missing or outside; "
-            "use nan_policy=propagate and a boundary that continues the data"
-        )
 
 
 def correlated(window: Window, *, taps: Taps, omit: bool, boundary: str) -> Lines:
@@ -128,11 +121,16 @@ def correlated(window: Window, *, taps: Taps, omit: bool, boundary: str) -> Line
     policy: Any = "omit" if omit or outside else "propagate"
     result = correlate(lines, taps, axes=1, mode="valid", nan_policy=policy)
     if outside and not omit:
-        inner = slice(window.left, lines.shape[1] - window.right)
-        missing = np.zeros(lines.shape, bool)
-        missing[:, inner] = np.isnan(lines[:, inner])
-        result = np.where(any_in_windows(missing, taps.size), np.nan, result)
+        result = np.where(any_in_windows(missing_inside(window), taps.size), np.nan, result)
     return result
+
+
+def missing_inside(window: Window) -> NDArray[np.bool_]:
+    """Return where samples of the series are missing; those outside of it are not."""
+    missing = np.isnan(window.part.lines)
+    missing[:, : window.left] = False
+    missing[:, missing.shape[1] - window.right :] = False
+    return missing
 
 
 def any_in_windows(marks: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
@@ -213,15 +211,72 @@ def gaussian(sigma: float | str, truncate: float = 4.0, order: int = 0) -> Desig
 
 
 def _near_gaussian(length: Length, truncate: float, setting: Setting) -> NearbyRule:
+    radius = truncate * length.amount * (1 + 1e-9)
+    delay = radius if setting.is_past else 0.0
+    return _near_weighted("gaussian", length.amount, radius, delay, setting)
+
+
+def _near_weighted(shape: str, width: float, radius: float, delay: float, setting: Setting) -> NearbyRule:
+    """Return the rule of weights that fall with the distance from `delay` seconds before the sample."""
     from filterworks.timeseries import loops  # compiled when first needed
 
-    sigma = length.amount
-    radius = truncate * sigma * (1 + 1e-9)
-    delay = radius if setting.is_past else 0.0
-
     def function(near: Neighbours) -> Lines:
-        return loops.gaussians(
-            near.lines, near.seconds, near.start, near.lows, near.highs, sigma, delay, setting.omit
+        centres = near.seconds[near.start : near.start + near.lows.size] - delay
+        return loops.weighted(
+            near.lines,
+            near.seconds,
+            centres,
+            near.lows,
+            near.highs,
+            width,
+            shape == "triangular",
+            setting.omit,
         )
 
     return NearbyRule(radius + delay, radius - delay, function)
+
+
+def triangular(window: int | str) -> Design:
+    """Weights that fall in a straight line to both ends of a window: `window` samples, or a time.
+
+    Source: scipy.signal.windows.triang; on uneven times the weights reach 0 half a window away.
+
+    Examples
+    --------
+    >>> from filterworks.timeseries import SeriesChain
+    >>> SeriesChain.parse("triangular:window=3")(np.array([0.0, 0, 4, 0, 8]))
+    array([0., 1., 2., 3., 6.])
+    """
+    length = as_length("window", window)
+
+    def nearby(setting: Setting) -> NearbyRule:
+        half = length.amount / 2
+        return _near_weighted("triangular", half, half, half if setting.is_past else 0.0, setting)
+
+    return Linear(
+        lambda setting: _triangle(length.count("window", setting.sampling, setting.is_past)),
+        timed=length.timed,
+        nearby=nearby,
+    )
+
+
+def _triangle(count: int) -> Taps:
+    distance = np.abs(np.arange(count) - (count - 1) / 2)
+    weights = 1.0 - distance / ((count + count % 2) / 2)
+    return np.asarray(weights / weights.sum())
+
+
+def binomial(window: int | str = 3) -> Design:
+    """Binomial weights over `window` samples: the small-integer relative of the Gaussian.
+
+    Examples
+    --------
+    >>> from filterworks.timeseries import SeriesChain
+    >>> SeriesChain.parse("binomial:window=3")(np.array([0.0, 0, 4, 0, 8]))
+    array([0., 1., 2., 3., 6.])
+    """
+    length = as_length("window", window)
+    return Linear(
+        lambda setting: kernels.binomial_factor(length.count("window", setting.sampling, setting.is_past)),
+        timed=length.timed,
+    )

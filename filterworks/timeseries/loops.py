@@ -1,7 +1,8 @@
-"""The loops over windows that hold a varying number of samples, compiled by numba where it is there.
+"""The loops over windows that hold a varying number of samples, and over states; compiled by numba.
 
 Without numba the same functions run as they stand, with the same results and slowly. Values are
-(column, sample); `lows` and `highs` say for each result where its window begins and ends.
+(column, sample) or one line of samples; `lows` and `highs` say for each result where its window begins
+and ends.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from filterworks.timeseries import fitting
 
 Lines = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -28,8 +31,11 @@ else:
 
     def compiled(function: Function) -> Function:
         """Return the function, compiled when it is first called and remembered on disk."""
-        loop: Function = numba.njit(cache=True, nogil=True)(function)
+        loop: Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
         return loop
+
+
+_fit_weights = compiled(fitting.fit_weights)
 
 
 @compiled
@@ -37,11 +43,10 @@ def means(lines: Lines, lows: Places, highs: Places, omit: bool) -> Lines:
     """Return the mean of each window; NaN where no sample is left."""
     out = np.empty((lines.shape[0], lows.size))
     for column in range(lines.shape[0]):
-        values = lines[column]
         for i in range(lows.size):
             total, count = 0.0, 0
             for j in range(lows[i], highs[i]):
-                value = values[j]
+                value = lines[column, j]
                 if not (omit and np.isnan(value)):
                     total += value
                     count += 1
@@ -50,28 +55,213 @@ def means(lines: Lines, lows: Places, highs: Places, omit: bool) -> Lines:
 
 
 @compiled
-def gaussians(
+def weighted(
     lines: Lines,
     seconds: Lines,
-    start: int,
+    centres: Lines,
     lows: Places,
     highs: Places,
-    sigma: float,
-    delay: float,
+    width: float,
+    triangular: bool,
     omit: bool,
 ) -> Lines:
-    """Return means weighted by exp(-dt²/2σ²), dt the distance from `delay` seconds before the sample."""
+    """Return means weighted by the distance in time from `centres`.
+
+    The weights are exp(-dt²/2·width²), or `triangular`: 1 - |dt|/width.
+    """
     out = np.empty((lines.shape[0], lows.size))
     for i in range(lows.size):
-        centre = seconds[start + i] - delay
         for column in range(lines.shape[0]):
             total, weight = 0.0, 0.0
             for j in range(lows[i], highs[i]):
                 value = lines[column, j]
                 if not (omit and np.isnan(value)):
-                    distance = (seconds[j] - centre) / sigma
-                    w = np.exp(-0.5 * distance * distance)
+                    distance = (seconds[j] - centres[i]) / width
+                    w = max(1.0 - abs(distance), 0.0) if triangular else np.exp(-0.5 * distance * distance)
                     total += w * value
                     weight += w
             out[column, i] = total / weight if weight > 0 else np.nan
+    return out
+
+
+@compiled
+def _insert(ordered: Lines, count: int, value: float) -> int:
+    """Put a value into the first `count` of a sorted list; return how many there are now."""
+    if np.isnan(value):
+        return count
+    place = np.searchsorted(ordered[:count], value)
+    for k in range(count, place, -1):
+        ordered[k] = ordered[k - 1]
+    ordered[place] = value
+    return count + 1
+
+
+@compiled
+def _remove(ordered: Lines, count: int, value: float) -> int:
+    """Take a value out of the first `count` of a sorted list; return how many are left."""
+    if np.isnan(value):
+        return count
+    for k in range(np.searchsorted(ordered[:count], value), count - 1):
+        ordered[k] = ordered[k + 1]
+    return count - 1
+
+
+@compiled
+def medians(lines: Lines, lows: Places, highs: Places, omit: bool) -> Lines:
+    """Return the median of each window from a sorted list of its samples; windows only move on."""
+    out = np.empty((lines.shape[0], lows.size))
+    ordered = np.empty(max(np.max(highs - lows), 1) if lows.size else 1)
+    for column in range(lines.shape[0]):
+        line = lines[column]
+        count, low, high = 0, 0, 0
+        for i in range(lows.size):
+            for j in range(low, min(lows[i], high)):
+                count = _remove(ordered, count, line[j])
+            low = lows[i]
+            for j in range(max(high, low), highs[i]):
+                count = _insert(ordered, count, line[j])
+            high = highs[i]
+            if count == 0 or (count < high - low and not omit):
+                out[column, i] = np.nan
+            else:
+                # Halved first, so that two large values do not overflow.
+                out[column, i] = ordered[(count - 1) // 2] / 2 + ordered[count // 2] / 2
+    return out
+
+
+@compiled
+def fits(
+    line: Lines,
+    seconds: Lines,
+    centres: Lines,
+    lows: Places,
+    highs: Places,
+    scale: float,
+    order: int,
+    derivative: int,
+    omit: bool,
+) -> Lines:
+    """Return the polynomial fitted to each window at its centre, or its derivative per `scale`."""
+    out = np.empty(lows.size)
+    longest = max(np.max(highs - lows), 1) if lows.size else 1
+    places, values = np.empty(longest), np.empty(longest)
+    for i in range(lows.size):
+        count = 0
+        for j in range(lows[i], highs[i]):
+            if not (omit and np.isnan(line[j])):
+                places[count] = (seconds[j] - centres[i]) / scale
+                values[count] = line[j]
+                count += 1
+        weights = _fit_weights(places[:count], order, derivative)
+        total = 0.0
+        for k in range(count):
+            total += weights[k] * values[k]
+        out[i] = total if count else np.nan
+    return out
+
+
+@compiled
+def exponential(
+    lines: Lines,
+    decays: Lines,
+    newest: float,
+    adjust: bool,
+    omit: bool,
+    means: Lines,
+    weights: Lines,
+    broken: NDArray[np.bool_],
+) -> Lines:
+    """Return exponentially weighted means; `means`, `weights` and `broken` carry the state.
+
+    `decays` holds one factor for all rows, or one for each. Source of the recursion: pandas'
+    ``ewm`` (``ignore_na=False``).
+    """
+    out = np.empty(lines.shape)
+    for column in range(lines.shape[0]):
+        mean, weight, is_broken = means[column], weights[column], broken[column]
+        for i in range(lines.shape[1]):
+            value = lines[column, i]
+            if np.isnan(value) and not omit:
+                is_broken = True
+            if np.isnan(mean):
+                mean = value
+            else:
+                weight *= decays[min(i, decays.size - 1)]
+                if not np.isnan(value):
+                    # A constant series stays as it is, to the last bit.
+                    if mean != value:
+                        mean = (weight * mean + newest * value) / (weight + newest)
+                    weight = weight + newest if adjust else 1.0
+            out[column, i] = np.nan if is_broken else mean
+        means[column], weights[column], broken[column] = mean, weight, is_broken
+    return out
+
+
+@compiled
+def cumulative(lines: Lines, which: int, omit: bool, state: Lines, broken: NDArray[np.bool_]) -> Lines:
+    """Return the sum (`which` 0), mean, min or max so far; `state` and `broken` carry the state."""
+    out = np.empty(lines.shape)
+    for column in range(lines.shape[0]):
+        total, rest, count = state[column]
+        is_broken = broken[column]
+        for i in range(lines.shape[1]):
+            value = lines[column, i]
+            if not np.isnan(value):
+                if which >= 2:
+                    better = value < total if which == 2 else value > total
+                    total = value if better or count == 0 else total
+                else:
+                    following = total + value
+                    # What the larger of the two could not take up of the smaller.
+                    if np.isfinite(following):
+                        if abs(total) >= abs(value):
+                            rest += (total - following) + value
+                        else:
+                            rest += (value - following) + total
+                    total = following
+                count += 1
+            elif not omit:
+                is_broken = True
+            result = total + rest
+            if which == 1 and count > 0:
+                result /= count
+            out[column, i] = np.nan if is_broken or count == 0 else result
+        state[column, 0], state[column, 1], state[column, 2] = total, rest, count
+        broken[column] = is_broken
+    return out
+
+
+@compiled
+def scores(lines: Lines, template: Lines) -> Lines:
+    """Return the correlation coefficient of a template of mean 0 and norm 1 with each whole window.
+
+    By the samples that there are, NaN where these are less than half; 0 where they are flat.
+    """
+    size = template.size
+    out = np.empty((lines.shape[0], lines.shape[1] - size + 1))
+    for column in range(lines.shape[0]):
+        for i in range(out.shape[1]):
+            count, largest, mean, shape_mean = 0, 0.0, 0.0, 0.0
+            for j in range(size):
+                value = lines[column, i + j]
+                if not np.isnan(value):
+                    count += 1
+                    mean += value
+                    shape_mean += template[j]
+                    largest = max(largest, abs(value))
+            if count == 0 or 2 * count < size:
+                out[column, i] = np.nan
+                continue
+            mean /= count
+            shape_mean /= count
+            product, square, shape_square = 0.0, 0.0, 0.0
+            for j in range(size):
+                value = lines[column, i + j]
+                if not np.isnan(value):
+                    distance, shape = value - mean, template[j] - shape_mean
+                    product += distance * shape
+                    square += distance * distance
+                    shape_square += shape * shape
+            flat = square <= count * (1e-15 * largest) ** 2 or shape_square <= 1e-24
+            out[column, i] = 0.0 if flat else product / np.sqrt(square * shape_square)
     return out

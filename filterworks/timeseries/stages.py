@@ -381,3 +381,25 @@ def _times(part: Part) -> Lines:
     if part.seconds is None:
         raise ArgumentError("an uneven series needs the `seconds` of its samples with each push")
     return part.seconds
+
+
+class InTurn:
+    """Two stages, one after the other."""
+
+    def __init__(self, first: Stage, second: Stage) -> None:
+        self._first, self._second = first, second
+
+    def push(self, part: Part) -> Part:
+        """Take samples and return the results that are now determined."""
+        return self._second.push(self._first.push(part))
+
+    def finish(self) -> Part:
+        """Return the results that had to wait for the end."""
+        rest = self._first.finish()
+        parts = [self._second.push(rest), self._second.finish()]
+        return joined([part for part in parts if part.size], rest.lines.shape[0])
+
+    @property
+    def short(self) -> str | None:
+        """What to say of a window that is longer than the series, once that has ended."""
+        return self._first.short

@@ -141,6 +141,7 @@ class SeriesStream:
         for _, stage in self._stages:
             parts = [stage.push(part), stage.finish()]
             part = joined([one for one in parts if one.size], self.columns)
+        self.report.peaks.sort(key=lambda peak: (peak.row, peak.column))
         shorts = ((name, stage.short) for name, stage in self._stages)
         self.report.short = next((f"{name}: {short}" for name, short in shorts if short), None)
         return self._delivered(part)
