@@ -204,7 +204,12 @@ class SeriesChain:
             ("nan_policy", "raise") in step.parameters for step in self.steps
         )
         return SeriesStream(
-            count, stages, report, refuses_missing=refused, refuses_infinite=not options.allow_infinite
+            count,
+            stages,
+            report,
+            needs_seconds=not sampling.regular,
+            refuses_missing=refused,
+            refuses_infinite=not options.allow_infinite,
         )
 
     def __call__(

@@ -166,16 +166,20 @@ def mean(window: int | str) -> Design:
     )
 
 
-def window_seconds(length: Length, past: bool) -> tuple[float, float]:
-    """Return how many seconds a window in time looks back and ahead."""
-    slack = length.amount * 1e-9
-    return (length.amount - slack, 0.0) if past else ((length.amount + slack) / 2,) * 2
+def window_seconds(window: float, past: bool) -> tuple[float, float]:
+    """Return how many seconds a window in time looks back and ahead.
+
+    What is within half of it counts; looking back, what is less than the whole of it away. Either
+    allows for the rounding of the times.
+    """
+    slack = window * 1e-9
+    return (window - slack, 0.0) if past else ((window + slack) / 2,) * 2
 
 
 def _near_mean(length: Length, setting: Setting) -> NearbyRule:
     from filterworks.timeseries import loops  # compiled when first needed
 
-    back, ahead = window_seconds(length, setting.is_past)
+    back, ahead = window_seconds(length.amount, setting.is_past)
 
     def function(near: Neighbours) -> Lines:
         return loops.means(near.lines, near.lows, near.highs, setting.omit)
@@ -211,14 +215,15 @@ def gaussian(sigma: float | str, truncate: float = 4.0, order: int = 0) -> Desig
 
 
 def _near_gaussian(length: Length, truncate: float, setting: Setting) -> NearbyRule:
-    radius = truncate * length.amount * (1 + 1e-9)
-    delay = radius if setting.is_past else 0.0
-    return _near_weighted("gaussian", length.amount, radius, delay, setting)
+    radius = truncate * length.amount
+    return _near_weighted("gaussian", length.amount, radius, setting)
 
 
-def _near_weighted(shape: str, width: float, radius: float, delay: float, setting: Setting) -> NearbyRule:
-    """Return the rule of weights that fall with the distance from `delay` seconds before the sample."""
+def _near_weighted(shape: str, width: float, radius: float, setting: Setting) -> NearbyRule:
+    """Return the rule of weights that fall with the distance in time to the middle of their window."""
     from filterworks.timeseries import loops  # compiled when first needed
+
+    delay = radius if setting.is_past else 0.0
 
     def function(near: Neighbours) -> Lines:
         centres = near.seconds[near.start : near.start + near.lows.size] - delay
@@ -233,7 +238,7 @@ def _near_weighted(shape: str, width: float, radius: float, delay: float, settin
             setting.omit,
         )
 
-    return NearbyRule(radius + delay, radius - delay, function)
+    return NearbyRule(*window_seconds(2 * radius, setting.is_past), function)
 
 
 def triangular(window: int | str) -> Design:
@@ -250,8 +255,7 @@ def triangular(window: int | str) -> Design:
     length = as_length("window", window)
 
     def nearby(setting: Setting) -> NearbyRule:
-        half = length.amount / 2
-        return _near_weighted("triangular", half, half, half if setting.is_past else 0.0, setting)
+        return _near_weighted("triangular", length.amount / 2, length.amount / 2, setting)
 
     return Linear(
         lambda setting: _triangle(length.count("window", setting.sampling, setting.is_past)),

@@ -57,7 +57,7 @@ class Median:
         from filterworks.timeseries import loops  # compiled when first needed
 
         if self.timed and not setting.sampling.regular:
-            back, ahead = window_seconds(self.length, setting.is_past)
+            back, ahead = window_seconds(self.length.amount, setting.is_past)
             return Nearby(
                 columns,
                 back,
@@ -182,7 +182,7 @@ class Savgol:
             raise ArgumentError("a derivative on uneven times is per unit of time; got per=sample")
         from filterworks.timeseries import loops  # compiled when first needed
 
-        back, ahead = window_seconds(self.length, setting.is_past)
+        back, ahead = window_seconds(self.length.amount, setting.is_past)
         scale = self.length.amount / 2
         factor = ((unit or 1.0) / scale) ** self.derivative
 

@@ -8,7 +8,7 @@ and ends.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,7 @@ else:
 
     def compiled(function: Function) -> Function:
         """Return the function, compiled when it is first called and remembered on disk."""
-        loop: Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-        return loop
+        return cast("Function", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 _fit_weights = compiled(fitting.fit_weights)

@@ -12,7 +12,7 @@ from filterworks.errors import ArgumentError, must
 from filterworks.timeseries.lengths import Length, as_length
 from filterworks.timeseries.linear import Design
 from filterworks.timeseries.options import Setting, as_flag
-from filterworks.timeseries.stages import Lines, Part, Running, Stage
+from filterworks.timeseries.stages import Lines, Part, Running, Stage, times
 from filterworks.timeseries.stream import Report
 
 CUMULATIVE = ("sum", "mean", "min", "max")
@@ -122,11 +122,10 @@ class ExponentialState:
 
         decays = np.full(1, self._decay)
         if self._halflife is not None:
-            if part.seconds is None:
-                raise ArgumentError("an uneven series needs the `seconds` of its samples with each push")
-            first = part.seconds[0] if np.isnan(self._last) else self._last
-            decays = self._decay ** (np.diff(part.seconds, prepend=first) / self._halflife)
-            self._last = float(part.seconds[-1])
+            seconds = times(part)
+            first = seconds[0] if np.isnan(self._last) else self._last
+            decays = self._decay ** (np.diff(seconds, prepend=first) / self._halflife)
+            self._last = float(seconds[-1])
         newest = 1.0 if self._adjust else 1.0 - self._decay
         return loops.exponential(
             part.lines, decays, newest, self._adjust, self._omit, self._means, self._weights, self._broken

@@ -11,7 +11,7 @@ from filterworks.errors import ArgumentError
 from filterworks.timeseries.linear import Design
 from filterworks.timeseries.local import as_unit, per_unit
 from filterworks.timeseries.options import Setting
-from filterworks.timeseries.stages import Blocks, Lines, Stage, Window
+from filterworks.timeseries.stages import Blocks, Lines, Stage, Window, times
 from filterworks.timeseries.stream import Report
 
 
@@ -100,9 +100,7 @@ def _distances(window: Window, setting: Setting, unit: float | None) -> Lines:
         return np.ones(window.part.size - 1)
     if setting.sampling.regular:
         return np.full(window.part.size - 1, setting.sampling.known_step("a derivative") / unit)
-    if window.part.seconds is None:
-        raise ArgumentError("an uneven series needs the `seconds` of its samples with each push")
-    return np.diff(window.part.seconds) / unit
+    return np.diff(times(window.part)) / unit
 
 
 def _slopes(window: Window, ahead: int, distances: Lines) -> Lines:

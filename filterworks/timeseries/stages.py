@@ -59,6 +59,13 @@ def joined(parts: list[Part], columns: int) -> Part:
     return Part(lines, np.concatenate(times) if times else None)
 
 
+def times(part: Part) -> Lines:
+    """Return the times of samples that need them."""
+    if part.seconds is None:
+        raise ArgumentError("an uneven series needs the `seconds` of its samples with each push")
+    return part.seconds
+
+
 class Stage(Protocol):
     """One filter at work on one series."""
 
@@ -324,10 +331,10 @@ class Nearby:
         """Take samples and return the results that are now determined."""
         if part.size:
             self._history.add(part)
-            times = _times(part)
+            seconds = times(part)
             if np.isnan(self._first):
-                self._first = float(times[0])
-            self._last = float(times[-1])
+                self._first = float(seconds[0])
+            self._last = float(seconds[-1])
         done: list[Part] = []
         while self._is_ready():
             done.append(self._block(self._start + BLOCK))
@@ -355,32 +362,26 @@ class Nearby:
             return False
         if np.isnan(self._due):
             last = self._start + BLOCK - 1 - self._history.base
-            self._due = float(_times(self._history.whole())[last]) + self._ahead
+            self._due = float(times(self._history.whole())[last]) + self._ahead
         return self._last > self._due
 
     def _block(self, stop: int) -> Part:
         held, base = self._history.whole(), self._history.base
         inside = slice(self._start - base, stop - base)
         self._start, self._due = stop, np.nan
-        times = _times(held)
-        lows = np.searchsorted(times, times[inside] - self._back, "left")
-        highs = np.searchsorted(times, times[inside] + self._ahead, "right")
+        seconds = times(held)
+        lows = np.searchsorted(seconds, seconds[inside] - self._back, "left")
+        highs = np.searchsorted(seconds, seconds[inside] + self._ahead, "right")
         block = held[inside]
-        lines = self._function(Neighbours(held.lines, times, inside.start, lows, highs))
+        lines = self._function(Neighbours(held.lines, seconds, inside.start, lows, highs))
         if self._restores:
             lines = np.where(np.isnan(block.lines), np.nan, lines)
         return Part(lines, block.seconds)
 
     def _forget(self) -> None:
-        times, base = _times(self._history.whole()), self._history.base
-        following = times[min(self._start - base, times.size - 1)]
-        self._history.drop(base + int(np.searchsorted(times, following - self._back, "left")))
-
-
-def _times(part: Part) -> Lines:
-    if part.seconds is None:
-        raise ArgumentError("an uneven series needs the `seconds` of its samples with each push")
-    return part.seconds
+        seconds, base = times(self._history.whole()), self._history.base
+        following = seconds[min(self._start - base, seconds.size - 1)]
+        self._history.drop(base + int(np.searchsorted(seconds, following - self._back, "left")))
 
 
 class InTurn:

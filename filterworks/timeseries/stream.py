@@ -84,9 +84,11 @@ class SeriesStream:
     columns
         Number of columns.
     stages
-        Each filter's name as it was written, and its stage.
+        Each filter's name, and its stage.
     report
         Where the stages report.
+    needs_seconds
+        Whether each push must bring the times of its samples.
     refuses_missing, refuses_infinite
         Whether NaN and infinities are errors.
     """
@@ -97,6 +99,7 @@ class SeriesStream:
         stages: Sequence[tuple[str, Stage]],
         report: Report,
         *,
+        needs_seconds: bool,
         refuses_missing: bool,
         refuses_infinite: bool,
     ) -> None:
@@ -105,9 +108,10 @@ class SeriesStream:
         self.report.missing = [0] * columns
         self.report.filled = [0] * columns
         self._stages = list(stages)
+        self._needs_seconds = needs_seconds
         self._refuses_missing, self._refuses_infinite = refuses_missing, refuses_infinite
         self._gaps: deque[NDArray[np.bool_]] = deque()
-        self._finished = False
+        self._finished = self._timed = False
 
     def push(self, values: ArrayLike, seconds: ArrayLike | None = None) -> NDArray[np.float64]:
         """Take rows and return those results that are now determined, in order.
@@ -152,12 +156,15 @@ class SeriesStream:
             raise ArgumentError(must("values", f"rows of {self.columns} columns", rows.shape))
         # A copy in one order of memory: the caller may use its array again.
         lines = np.array(rows.T, order="C", copy=True)
-        if seconds is None:
+        if seconds is None and not self._needs_seconds and not self._timed:
             return Part(lines, None)
-        times = np.array(seconds, dtype=np.float64, copy=True)
-        if times.shape != rows.shape[:1]:
-            raise ArgumentError(must("seconds", f"one time for each of the {len(rows)} rows", times.shape))
-        return Part(lines, times)
+        if seconds is None or (self.report.samples and not self._timed):
+            raise ArgumentError("the `seconds` of the samples must come with each push, or with none")
+        self._timed = True
+        when = np.array(seconds, dtype=np.float64, copy=True)
+        if when.shape != rows.shape[:1]:
+            raise ArgumentError(must("seconds", f"one time for each of the {len(rows)} rows", when.shape))
+        return Part(lines, when)
 
     def _look(self, part: Part) -> None:
         """Refuse what is not allowed, and count what is missing."""
