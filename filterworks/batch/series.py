@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -102,12 +103,13 @@ class _Work:
             self.place, self.file, self.table, values, self.task.suffix, self.executor, self.task.output
         )
         lanes = Lanes(self._lane, self._fault)
-        for block in self.table.blocks(values, kept, self.executor):
-            for done, results in self._pushed(lanes, block):
+        with closing(writer):
+            for block in self.table.blocks(values, kept, self.executor):
+                for done, results in self._pushed(lanes, block):
+                    writer.write(done, results)
+            for done, results in lanes.finish():
                 writer.write(done, results)
-        for done, results in lanes.finish():
-            writer.write(done, results)
-        writer.finish()
+            writer.finish()
         return self._details(lanes)
 
     def _check_time(self) -> None:

@@ -40,7 +40,7 @@ class Block:
     frame
         The other columns, by position as ``"0"``, ``"1"``, …: raw text, or typed in Parquet.
     missing
-        By position: the raw texts of a column that holds missing values written otherwise than as nothing.
+        By position: how a column's missing values are written, where not all of them are empty.
     quoted
         By position: where the values of a column stand in quotes.
     disguise

@@ -186,3 +186,10 @@ class ParquetWriter:
         self._thread.join()
         if self._failure is not None:
             raise FileError(f"cannot be written as Parquet: {_line(Exception(str(self._failure)))}")
+
+    def close(self) -> None:
+        """Stop; nothing is written after this."""
+        self._failure = self._failure or InterruptedError()
+        if self._thread.is_alive():
+            self._frames.put(None)
+            self._thread.join()

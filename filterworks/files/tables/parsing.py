@@ -188,7 +188,7 @@ class Parser:
             )
         block.values[:, place] = values.set(missing, None).to_numpy()
         if missing.any() and (raw.filter(missing) != "").any():
-            block.missing[position] = raw
+            block.missing[position] = pl.select(pl.when(missing).then(raw).otherwise(pl.lit(""))).to_series()
         return None
 
     def _explained(self, text: bytes, back: Disguise | None, error: Exception) -> CellError:

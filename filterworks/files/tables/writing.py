@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Protocol
 
 from filterworks.arguments import Array
@@ -25,6 +25,9 @@ class TableWriter(Protocol):
 
     def finish(self) -> None:
         """Write what is left."""
+
+    def close(self) -> None:
+        """Stop; nothing is written after this."""
 
 
 class TextWriter:
@@ -59,21 +62,31 @@ class TextWriter:
         self._sink = compressing(file, packing)
         self._table, self._executor, self._adds = table, executor, suffix is not None
         self._positions = [table.names.index(name) for name in columns]
-        self._waiting: deque[Future[bytes]] = deque()
+        # Written and hashed by a thread of its own, in order.
+        self._pen = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[None]] = deque()
         added = [name + suffix for name in columns] if suffix is not None else []
         self._sink.write(table.dialect.header_with(added))
 
     def write(self, block: Block, results: Array) -> None:
         """Take the results of the next block."""
-        self._waiting.append(
-            self._executor.submit(render, block, results, self._positions, self._table.dialect, self._adds)
+        rendered = self._executor.submit(
+            render, block, results, self._positions, self._table.dialect, self._adds
         )
-        while len(self._waiting) >= _BEHIND or (self._waiting and self._waiting[0].done()):
-            self._sink.write(self._waiting.popleft().result())
+        self._waiting.append(self._pen.submit(self._put, rendered))
+        if len(self._waiting) > _BEHIND:
+            self._waiting.popleft().result()
+
+    def _put(self, rendered: Future[bytes]) -> None:
+        self._sink.write(rendered.result())
 
     def finish(self) -> None:
         """Write what is left, and the blank lines at the end of the original."""
         while self._waiting:
-            self._sink.write(self._waiting.popleft().result())
+            self._waiting.popleft().result()
         self._sink.write(self._table.trailer)
         self._sink.finish()
+
+    def close(self) -> None:
+        """Stop; nothing is written after this."""
+        self._pen.shutdown(cancel_futures=True)
