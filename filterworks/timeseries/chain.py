@@ -180,6 +180,20 @@ class SeriesChain:
         """Whether a parameter is in units of time or frequency."""
         return any(step.design.timed for step in self.steps)
 
+    @property
+    def uses_time(self) -> bool:
+        """Whether the results depend on the time where the series has one.
+
+        A derivative is then per second and a cut-off in Hz, though neither needs it.
+
+        Examples
+        --------
+        >>> chain = SeriesChain.parse("lowpass:cutoff=0.1")
+        >>> chain.needs_time, chain.uses_time
+        (False, True)
+        """
+        return any(step.design.timed or step.design.clocked for step in self.steps)
+
     def stream(
         self, columns: int, sampling: Sampling | None = None, options: Options | None = None
     ) -> SeriesStream:

@@ -31,6 +31,8 @@ class Design(Protocol):
         Whether missing samples are left out unless the caller says otherwise.
     timed
         Whether a parameter is in units of time.
+    clocked
+        Whether its meaning depends on the time where the series has one.
     """
 
     @property
@@ -38,6 +40,9 @@ class Design(Protocol):
 
     @property
     def timed(self) -> bool: ...  # noqa: D102 - described by the class
+
+    @property
+    def clocked(self) -> bool: ...  # noqa: D102 - described by the class
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""
@@ -79,7 +84,7 @@ class Linear:
     ----------
     taps
         Setting → weights, drawn as they slide.
-    averages, timed
+    averages, timed, clocked
         As in :class:`Design`.
     nearby
         How it works on uneven times, if it does.
@@ -88,6 +93,7 @@ class Linear:
     taps: Callable[[Setting], Taps]
     averages: bool = True
     timed: bool = False
+    clocked: bool = False
     nearby: Callable[[Setting], NearbyRule] | None = None
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:

@@ -46,6 +46,7 @@ class Median:
 
     length: Length
     averages: bool = True
+    clocked: bool = False
 
     @property
     def timed(self) -> bool:
@@ -159,6 +160,11 @@ class Savgol:
     def timed(self) -> bool:
         """Whether the window or the unit is a time."""
         return self.length.timed or bool(self.unit)
+
+    @property
+    def clocked(self) -> bool:
+        """Whether the unit is the second where the series has times."""
+        return self.derivative > 0 and self.unit is None
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""

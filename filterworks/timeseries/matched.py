@@ -66,6 +66,7 @@ class Matched:
     distance: int
     averages: bool = False
     timed: bool = False
+    clocked: bool = False
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""

@@ -72,6 +72,7 @@ def _pass(
         partial(_taps, kind, edges, width and width[0], window, taps, timed),
         averages=kind in ("lowpass", "bandstop"),
         timed=timed,
+        clocked=True,
     )
 
 

@@ -70,6 +70,7 @@ class Exponential:
     halflife: Length | None
     adjust: bool
     averages: bool = True
+    clocked: bool = False
 
     @property
     def timed(self) -> bool:
@@ -154,6 +155,7 @@ class Cumulative:
     function: str
     averages: bool = True
     timed: bool = False
+    clocked: bool = False
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""

@@ -42,6 +42,7 @@ class Difference:
     lag: int
     averages: bool = False
     timed: bool = False
+    clocked: bool = False
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""
@@ -81,6 +82,11 @@ class Derivative:
     def timed(self) -> bool:
         """Whether the unit is one of time."""
         return bool(self.unit)
+
+    @property
+    def clocked(self) -> bool:
+        """Whether the unit is the second where the series has times."""
+        return self.unit is None
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""

@@ -161,23 +161,27 @@ def test_chains_are_written_as_they_are_read():
 
 
 @pytest.mark.parametrize(
-    ("chain", "needs"),
+    ("chain", "needs", "uses"),
     [
-        ("mean:window=5", False),
-        ("mean:window=5s", True),
-        ("mean:window=5 | lowpass:cutoff=0.1", False),
-        ("lowpass:cutoff=0.1Hz", True),
-        ("lowpass:cutoff=0.1,transition=1mHz", True),
-        ("derivative", False),
-        ("derivative:per=sample", False),
-        ("derivative:per=s", True),
-        ("savgol:window=5,derivative=1,per=s", True),
-        ("exponential:halflife=3", False),
-        ("exponential:halflife=3s", True),
+        ("mean:window=5", False, False),
+        ("mean:window=5s", True, True),
+        ("mean:window=5 | lowpass:cutoff=0.1", False, True),
+        ("lowpass:cutoff=0.1Hz", True, True),
+        ("lowpass:cutoff=0.1,transition=1mHz", True, True),
+        ("derivative", False, True),
+        ("derivative:per=sample", False, False),
+        ("derivative:per=s", True, True),
+        ("savgol:window=5", False, False),
+        ("savgol:window=5,derivative=1", False, True),
+        ("savgol:window=5,derivative=1,per=sample", False, False),
+        ("savgol:window=5,derivative=1,per=s", True, True),
+        ("exponential:halflife=3", False, False),
+        ("exponential:halflife=3s", True, True),
     ],
 )
-def test_needs_time(chain, needs):
-    assert SeriesChain.parse(chain).needs_time == needs
+def test_needs_and_uses_time(chain, needs, uses):
+    parsed = SeriesChain.parse(chain)
+    assert (parsed.needs_time, parsed.uses_time) == (needs, uses)
 
 
 def test_every_filter_says_what_it_does():
