@@ -95,7 +95,7 @@ class _Work:
     def run(self) -> dict[str, Any]:
         """Filter the table and return what is to be reported."""
         self._check_time()
-        if self.chain.needs_time or self.by:
+        if (self.clock is not None and self.chain.uses_time) or self.by:
             self._look_ahead()
         adds, values = self.task.suffix is not None, self.roles.values
         kept = [name for name in self.table.names if adds or name not in values]
@@ -134,18 +134,18 @@ class _Work:
         groups = grouped(block, self.by)
         self.total += block.rows
         seconds = None
-        if self.clock is not None and (self.chain.needs_time or not self.rows):
+        if self.clock is not None and (self.chain.uses_time or not self.rows):
             seconds = self.clock.read(block)
             if not self.rows:
                 self.clock.check(block, seconds, groups)
-        yield from lanes.push(block, groups, seconds if self.chain.needs_time else None)
+        yield from lanes.push(block, groups, seconds if self.chain.uses_time else None)
 
     def _lane(self, key: Key) -> Lane:
         if not self.roles.values:
             raise FileError(
                 f"{self.task.input}: no column here holds numbers; name those to filter with --columns"
             )
-        sampling = self.samplings.get(key, Sampling()) if self.chain.needs_time else Sampling()
+        sampling = self.samplings.get(key, Sampling()) if self.chain.uses_time else Sampling()
         try:
             stream = self.chain.stream(len(self.roles.values), sampling, self.task.settings.options)
         except ArgumentError as error:
