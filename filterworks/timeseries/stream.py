@@ -24,14 +24,16 @@ class SampleError(ArgumentError):
         Which row of the series, counted from 0.
     column
         Which column, counted from 0.
+    why
+        What is wrong with it: the message without its place.
     """
 
-    def __init__(self, message: str, index: int, column: int) -> None:
-        self.index, self.column = index, column
+    def __init__(self, message: str, index: int, column: int, why: str) -> None:
+        self.index, self.column, self.why = index, column, why
         super().__init__(message)
 
-    def __reduce__(self) -> tuple[type[SampleError], tuple[str, int, int]]:
-        return type(self), (str(self), self.index, self.column)
+    def __reduce__(self) -> tuple[type[SampleError], tuple[str, int, int, str]]:
+        return type(self), (str(self), self.index, self.column, self.why)
 
 
 class Peak(NamedTuple):
@@ -190,7 +192,7 @@ class SeriesStream:
             if gaps[column, row]
             else "is infinite, which only allow_infinite permits"
         )
-        raise SampleError(f"row {index} of column {column} {why}", index, column)
+        raise SampleError(f"row {index} of column {column} {why}", index, column, why)
 
     def _delivered(self, part: Part) -> Array:
         """Return the results as rows, counting the missing samples that now have a value."""
