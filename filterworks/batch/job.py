@@ -235,7 +235,7 @@ def _sentence(item: Any, kind: type[AnyJob]) -> str:
         return f"{key}: is missing"
     message = item["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"{key}: {message}; got {item['input']!r}"
+    return f"{key}: {message}" + ("" if "; got " in message else f"; got {item['input']!r}")
 
 
 def read_tables(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO
 
 from filterworks.arguments import Array
 from filterworks.batch.lanes import Key, Lane, Lanes, grouped
+from filterworks.batch.preparation import in_order, resampled
 from filterworks.batch.series_job import SeriesInput, Settings
 from filterworks.batch.survey import Clock, Roles, assign
 from filterworks.batch.tasks import Made, Task, hasher
@@ -59,8 +61,13 @@ class SeriesTask(Task):
         FileError
             With file, line and column, where the table or a value cannot be used.
         """
-        with ThreadPoolExecutor(_THREADS) as executor:
-            return _Work(self, place, file, executor).run()
+        # Beside the result: where it fits, copies fit too.
+        beside = place.parent if place.name else None
+        with (
+            ThreadPoolExecutor(_THREADS) as executor,
+            tempfile.TemporaryDirectory(prefix="filterworks-", dir=beside) as folder,
+        ):
+            return _Work(self, place, file, executor, Path(folder)).run()
 
 
 class _Hashed:
@@ -79,18 +86,28 @@ class _Hashed:
 class _Work:
     """The parts of one task while it runs."""
 
-    def __init__(self, task: SeriesTask, place: Path, file: Sink, executor: Executor) -> None:
+    def __init__(self, task: SeriesTask, place: Path, file: Sink, executor: Executor, folder: Path) -> None:
         given = task.reading
         self.task, self.place, self.file, self.executor = task, place, file, executor
         self.chain = SeriesChain.from_steps(task.filters)
         reading = Reading(given.delimiter, given.null, given.header, given.quotes)
         self.table: Table = open_table(Path(task.input), reading)
         self.roles: Roles = assign(self.table, given)
+        self.table = self._prepared(folder)
         self.by = [self.table.names.index(name) for name in self.roles.by]
         self.clock = Clock(self.table, *self.roles.time) if self.roles.time else None
         self.samplings: dict[Key, Sampling] = {}
         self.rows: dict[Key, int] = {}
         self.total = 0
+
+    def _prepared(self, folder: Path) -> Table:
+        """Return the table, sorted and on even times if that is asked for."""
+        table, settings = self.table, self.task.settings
+        if self.task.reading.sort:
+            table = in_order(table, self.roles, self.executor, folder)
+        if settings.resample is not None:
+            table = resampled(table, self.roles, settings.resample, settings.method, self.executor, folder)
+        return table
 
     def run(self) -> dict[str, Any]:
         """Filter the table and return what is to be reported."""

@@ -15,7 +15,7 @@ from filterworks.batch.job import AnyInput, AnyJob, AnyOutput, Text, _Section, a
 from filterworks.boundaries import as_boundary
 from filterworks.errors import ArgumentError
 from filterworks.files.tables import TABLE_SUFFIXES, Reading, find_format, table_suffix
-from filterworks.timeseries import Options, SeriesChain
+from filterworks.timeseries import Options, Resampler, SeriesChain
 
 if TYPE_CHECKING:
     from filterworks.batch.series import SeriesTask
@@ -31,6 +31,11 @@ def _boundary(value: str) -> str:
 
 def _delimiter(value: str) -> str:
     Reading(delimiter=value)
+    return value
+
+
+def _step(value: str) -> str:
+    Resampler(value)
     return value
 
 
@@ -86,7 +91,7 @@ class Settings(_Section):
     nan_policy: NanPolicy | None = None
     fill: bool = False
     allow_infinite: bool = False
-    resample: str | None = None
+    resample: Annotated[str, AfterValidator(_step)] | None = None
     method: Method = "mean"
 
     @property

@@ -68,10 +68,10 @@ def assign(table: Table, reading: SeriesInput) -> Roles:
         bare = all(column.kind == "empty" for column in columns) and reading.columns is None
         values = [] if bare else select(columns, reading.columns, apart)
     except ArgumentError as error:
-        raise FileError(f"{table.path}: {error}") from None
+        raise FileError(f"{table.shown}: {error}") from None
     for name in [*reading.by, *([time[0]] if time else ())]:
         if name in values:
-            raise FileError(f"{table.path}: column {name!r} is time or group and cannot be filtered as well")
+            raise FileError(f"{table.shown}: column {name!r} is time or group and cannot be filtered as well")
     found = time is not None and reading.time is None
     return Roles(tuple(values), reading.by, time, found, tuple(candidates) if time is None else ())
 
@@ -100,7 +100,7 @@ def _format(table: Table, name: str, given: str | None) -> TimeFormat:
         return TimeFormat("datetime")
     if not texts and column.is_numeric:
         return TimeFormat("epoch-s", 1.0) if given is None else find_format([], given) or TimeFormat(given)
-    written = find_format(texts, given)
+    written = find_format(texts, given, name)
     if written is None and not any(texts):
         return TimeFormat("%Y-%m-%d")  # the first row will be told to have no time
     if written is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from filterworks.errors import FileError
 from filterworks.files.tables.block import Block, CellError
 from filterworks.files.tables.compression import Sink
+from filterworks.files.tables.copying import copy_rows
 from filterworks.files.tables.options import (
     COMPRESSED_SUFFIXES,
     PARQUET_SUFFIXES,
@@ -21,6 +22,7 @@ from filterworks.files.tables.options import (
     select,
 )
 from filterworks.files.tables.parquet import MAGIC, ParquetTable, ParquetWriter
+from filterworks.files.tables.sorting import sorted_parquet, sorted_text
 from filterworks.files.tables.text import TextTable
 from filterworks.files.tables.times import TimeFormat, find_format, is_time_name, is_time_text
 from filterworks.files.tables.writing import TableWriter, TextWriter
@@ -37,12 +39,16 @@ __all__ = [
     "Sink",
     "Table",
     "TableWriter",
+    "TextTable",
     "TimeFormat",
+    "copy_rows",
     "find_format",
     "is_time_name",
     "is_time_text",
     "open_table",
     "select",
+    "sorted_parquet",
+    "sorted_text",
     "table_suffix",
     "write_table",
 ]
@@ -102,12 +108,12 @@ def write_table(
     wanted = table_suffix(name) or ""
     taken = [one + suffix for one in columns if one + suffix in table.names] if suffix is not None else []
     if taken:
-        raise FileError(f"{table.path}: has a column {taken[0]!r} already; choose another suffix")
+        raise FileError(f"{table.shown}: has a column {taken[0]!r} already; choose another suffix")
     if isinstance(table, ParquetTable):
         if wanted and wanted not in PARQUET_SUFFIXES:
-            raise FileError(f"{table.path}: is Parquet; its result stays Parquet and cannot be {wanted}")
+            raise FileError(f"{table.shown}: is Parquet; its result stays Parquet and cannot be {wanted}")
         return ParquetWriter(path, table, columns, suffix)
     if wanted in PARQUET_SUFFIXES:
-        raise FileError(f"{table.path}: is text; its result stays text and cannot be {wanted}")
+        raise FileError(f"{table.shown}: is text; its result stays text and cannot be {wanted}")
     packing = next((packed for packed in COMPRESSED_SUFFIXES if wanted.endswith(packed)), "")
     return TextWriter(file, table, columns, suffix, executor, packing)

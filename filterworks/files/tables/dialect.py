@@ -45,6 +45,11 @@ class Dialect:
     quotes: bool
     lines: int
 
+    @property
+    def mark(self) -> bytes:
+        """The byte order mark, or nothing."""
+        return BOM if self.preamble.startswith(BOM) else b""
+
     def header_with(self, added: Sequence[str]) -> bytes:
         """Return the preamble with more names at the end of its line, quoted where they must be."""
         if not added or not self.lines:

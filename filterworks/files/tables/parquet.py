@@ -31,10 +31,12 @@ class ParquetTable:
     ----------
     path
         Of the file.
+    shown
+        What messages call it, where that is not its path: a copy is called as its original.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, shown: Path | None = None) -> None:
+        self.path, self.shown = path, shown or path
 
     @cached_property
     def schema(self) -> pl.Schema:
@@ -44,7 +46,7 @@ class ParquetTable:
         try:
             return pl.read_parquet_schema(self.path)  # type: ignore[return-value]  # a dict of the same
         except pl.exceptions.PolarsError as error:
-            raise FileError(f"{self.path}: is damaged or no Parquet file: {_line(error)}") from None
+            raise FileError(f"{self.shown}: is damaged or no Parquet file: {_line(error)}") from None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ class ParquetTable:
 
     def fault(self, line: int, column: str | None, message: str) -> FileError:
         """Return the error that names file, row and column."""
-        place = f"{self.path}: row {line}" + (f", column {column!r}" if column is not None else "")
+        place = f"{self.shown}: row {line}" + (f", column {column!r}" if column is not None else "")
         return FileError(f"{place}: {message}")
 
     def sample(self, name: str) -> list[str]:
@@ -82,7 +84,7 @@ class ParquetTable:
             try:
                 frame = current.result()
             except pl.exceptions.PolarsError as error:
-                raise FileError(f"{self.path}: is damaged: {_line(error)}") from None
+                raise FileError(f"{self.shown}: is damaged: {_line(error)}") from None
             yield self._block(frame, values, texts, start + 1)
             start += frame.height
 
@@ -99,7 +101,7 @@ class ParquetTable:
         for place, name in enumerate(values):
             dtype = self.schema[name]
             if not (dtype.is_numeric() or dtype == pl.Boolean):
-                raise FileError(f"{self.path}: column {name!r}: is {dtype}, not a number")
+                raise FileError(f"{self.shown}: column {name!r}: is {dtype}, not a number")
             numbers[:, place] = frame[name].cast(pl.Float64).to_numpy()
         kept = frame.select(pl.col(name).alias(str(self.names.index(name))) for name in texts)
         return Block(numbers, kept, first_line=first, lines=frame.height)

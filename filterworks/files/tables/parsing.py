@@ -109,7 +109,9 @@ class Parser:
             frame = self._read(text, (*numbers, *layout.texts), {n: pl.Float64() for n in numbers}, None)
         except pl.exceptions.PolarsError:
             return None
-        values = frame.select(str(n) for n in numbers).to_numpy(order="fortran")
+        values = np.empty((frame.height, 0))  # what polars knows of no columns is no height
+        if numbers:
+            values = frame.select(str(n) for n in numbers).to_numpy(order="fortran")
         absent = sum(frame[str(n)].null_count() for n in numbers)
         if np.count_nonzero(np.isnan(values)) > absent:
             return None  # how NaN was written must be kept

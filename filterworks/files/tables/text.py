@@ -35,6 +35,8 @@ class TextTable:
         Of the file, which may be compressed.
     reading
         How its text is to be taken.
+    shown
+        What messages call it, where that is not its path: a copy is called as its original.
 
     Attributes
     ----------
@@ -42,8 +44,8 @@ class TextTable:
         The blank lines after the last row, once that has been reached.
     """
 
-    def __init__(self, path: Path, reading: Reading) -> None:
-        self.path, self.reading = path, reading
+    def __init__(self, path: Path, reading: Reading, shown: Path | None = None) -> None:
+        self.path, self.reading, self.shown = path, reading, shown or path
         self.trailer = b""
 
     @cached_property
@@ -102,7 +104,7 @@ class TextTable:
 
     def fault(self, line: int, column: str | None, message: str) -> FileError:
         """Return the error that names file, line and column."""
-        place = f"{self.path}: line {line}" + (f", column {column!r}" if column is not None else "")
+        place = f"{self.shown}: line {line}" + (f", column {column!r}" if column is not None else "")
         return FileError(f"{place}: {message}")
 
     def blocks(
@@ -126,7 +128,7 @@ class TextTable:
         parser = Parser(Layout(self.dialect, positions[0], positions[1], self.reading.null))
         line = self.dialect.lines + 1
         try:
-            for future in _ahead(executor, parser.parse, self._pieces(size)):
+            for future in _ahead(executor, parser.parse, self.pieces(size)):
                 block = future.result()
                 block.first_line = line
                 line += block.lines
@@ -134,7 +136,7 @@ class TextTable:
         except CellError as error:
             raise self.fault(line + error.row, error.column, str(error)) from None
 
-    def _pieces(self, size: int) -> Iterator[bytes]:
+    def pieces(self, size: int) -> Iterator[bytes]:
         """Yield whole lines; what a file holds after its last row is left out."""
         dialect = self.dialect
         with opened(self.path) as file:

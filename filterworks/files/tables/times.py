@@ -17,15 +17,21 @@ if TYPE_CHECKING:
     import polars as pl
 
 _ISO = re.compile(
-    r"\d{4}-\d\d-\d\d(?:(?P<sep>[T ])\d\d:\d\d(?P<s>:\d\d(?:[.,]\d+)?)?"
+    r"\d{4}(?P<dash>[-/])\d\d(?P=dash)\d\d(?:(?P<sep>[T ])\d\d:\d\d(?P<s>:\d\d(?:[.,]\d+)?)?"
     r"(?P<gap> ?)(?P<zone>Z|z|[+-]\d\d(?::?\d\d)?)?)?"
 )
+# A date written as a number: the years 1600 to 2199.
+_COMPACT = re.compile(r"(?:1[6-9]|2[01])\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 _EPOCHS = {"epoch-s": 1.0, "epoch-ms": 1e-3, "epoch-us": 1e-6, "epoch-ns": 1e-9}
+# Julian years of 365.25 days, as astronomy counts.
+_COUNTS = {**_EPOCHS, "year": 31_557_600.0}
 # A count beyond is too late for its unit: the year 5138.
 _LATEST = 1e11
-_NAMES = frozenset(["time", "timestamp", "datetime", "date", "epoch", "unix", "ts", "t", "seconds", "sec"])
+_NAMES = frozenset(
+    ["time", "timestamp", "datetime", "date", "epoch", "unix", "ts", "t", "seconds", "sec", "year"]
+)
 _CLOCK = re.compile(r"%[HIMSTXRspfk]|%\.")
-FORMATS = ("iso", *_EPOCHS)
+FORMATS = ("iso", *_COUNTS)
 
 
 @dataclass
@@ -35,7 +41,7 @@ class TimeFormat:
     Attributes
     ----------
     name
-        ``epoch-s`` …, ``datetime`` (typed columns of Parquet), or the strptime format.
+        ``epoch-s`` …, ``year``, ``datetime`` (typed columns of Parquet), or the strptime format.
     scale
         Seconds per unit of a count; None for dates and times.
     unit
@@ -69,6 +75,25 @@ class TimeFormat:
         scale = self.scale or (1e-9 if self.unit == "ns" else 1e-6)
         return np.asarray(numbers, np.float64) * scale
 
+    def texts(self, seconds: Array) -> pl.Series:
+        """Return times written in this format, from seconds as :meth:`seconds` gives them.
+
+        Times that were given with an offset are written in UTC.
+        """
+        import polars as pl
+
+        if self.scale is not None:
+            counts = seconds / self.scale + (self._origin or 0)
+            whole = bool(np.all(counts == np.rint(counts)))
+            return pl.Series(counts.astype(np.int64) if whole else counts).cast(pl.String)
+        per_second = 1e9 if self.unit == "ns" else 1e6
+        counts = np.rint(seconds * per_second).astype(np.int64) + (self._origin or 0)
+        moments = pl.Series(counts).cast(pl.Datetime(self.unit))
+        if self.name == "datetime":
+            return moments
+        form = self.name.replace("%#z", "+00").replace("%z", "+00:00")
+        return moments.dt.to_string(form)
+
     def _counts(self, texts: pl.Series) -> pl.Series:
         """Return whole units, or the counts themselves; null where the format does not fit."""
         import polars as pl
@@ -88,8 +113,10 @@ class TimeFormat:
         return text.str.to_datetime(self.name, time_unit=self.unit, strict=False).to_physical()
 
 
-def find_format(texts: Sequence[str], given: str | None) -> TimeFormat | None:
+def find_format(texts: Sequence[str], given: str | None, name: str = "") -> TimeFormat | None:
     """Return the format of the first of these texts, or the one that is given; None if they tell no time.
+
+    `name` is the column's: one that says ``year`` counts years.
 
     Raises
     ------
@@ -101,9 +128,11 @@ def find_format(texts: Sequence[str], given: str | None) -> TimeFormat | None:
     >>> find_format(["2024-05-01T10:00:00.5Z"], None).name, find_format(["1714557600000"], "epoch-ms").name
     ('%Y-%m-%dT%H:%M:%S%.fZ', 'epoch-ms')
     """
+    if given is None and "year" in _words(name):
+        given = "year"
     if given is not None and given != "iso":
-        if given in _EPOCHS:
-            return TimeFormat(given, _EPOCHS[given])
+        if given in _COUNTS:
+            return TimeFormat(given, _COUNTS[given])
         if "%" not in given:
             raise ArgumentError(
                 unknown("time format", given, [*FORMATS, "a strptime format such as %d.%m.%Y"])
@@ -114,16 +143,19 @@ def find_format(texts: Sequence[str], given: str | None) -> TimeFormat | None:
     if match:
         near = 1700 <= int(first[:4]) <= 2200 and match["sep"] is not None
         return TimeFormat(_iso_format(match), unit="ns" if near else "us")
+    if _COMPACT.fullmatch(first):
+        return TimeFormat("%Y%m%d", unit="us")
     return None if given == "iso" else _epoch(first)
 
 
 def _iso_format(match: re.Match[str]) -> str:
+    date = match["dash"].join(["%Y", "%m", "%d"])
     if match["sep"] is None:
-        return "%Y-%m-%d"
+        return date
     seconds = "%H:%M" + (":%S" if match["s"] else "") + ("%.f" if match["s"] else "")
     zone = match["zone"] or ""
     written = zone if zone in ("", "Z", "z") else "%#z" if len(zone) == 3 else "%z"
-    return f"%Y-%m-%d{match['sep']}{seconds}{match['gap']}{written}"
+    return f"{date}{match['sep']}{seconds}{match['gap']}{written}"
 
 
 def _epoch(text: str) -> TimeFormat | None:
@@ -151,4 +183,8 @@ def is_time_name(name: str) -> bool:
     >>> is_time_name("time_ms"), is_time_name("temperature")
     (True, False)
     """
-    return bool(_NAMES & set(re.split(r"[^a-z]+", name.lower())))
+    return bool(_NAMES & _words(name))
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split(r"[^a-z]+", name.lower()))
