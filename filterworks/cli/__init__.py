@@ -25,6 +25,7 @@ _COMMANDS = {
     "learn": "filterworks.cli.learn",
     "draw": "filterworks.cli.draw",
     "shape": "filterworks.cli.shape",
+    "plot": "filterworks.cli.plot",
 }
 
 

@@ -101,7 +101,7 @@ def _own(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         "input": {
             **{key: options[key] for key in ("delimiter", "time_format")},
-            **{key: _listed(options[key]) for key in ("columns", "by", "null")},
+            **{key: listed(options[key]) for key in ("columns", "by", "null")},
             "time": "" if options["no_time"] else options["time"],
             "sort": options["sort"] or None,
             "header": False if options["no_header"] else None,
@@ -116,7 +116,8 @@ def _own(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _listed(text: str | None) -> list[str] | None:
+def listed(text: str | None) -> list[str] | None:
+    """Return the parts of a text that commas separate."""
     return None if text is None else [part.strip() for part in text.split(",")]
 
 

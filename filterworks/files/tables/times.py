@@ -75,6 +75,17 @@ class TimeFormat:
         scale = self.scale or (1e-9 if self.unit == "ns" else 1e-6)
         return np.asarray(numbers, np.float64) * scale
 
+    def places(self, seconds: Array) -> Array:
+        """Return moments (``datetime64``) or counts, from seconds as :meth:`seconds` gives them."""
+        if (self.scale is not None and not self.name.startswith("epoch")) or not len(seconds):
+            return np.asarray(seconds / (self.scale or 1.0) + (self._origin or 0))
+        if self.scale is not None:
+            counts = np.rint((seconds + float(self._origin or 0) * self.scale) * 1e6)
+            return counts.astype("datetime64[us]")
+        per_second = 1e9 if self.unit == "ns" else 1e6
+        whole = np.rint(seconds * per_second).astype(np.int64) + (self._origin or 0)
+        return whole.astype(f"datetime64[{self.unit}]")
+
     def texts(self, seconds: Array) -> pl.Series:
         """Return times written in this format, from seconds as :meth:`seconds` gives them.
 
