@@ -22,6 +22,8 @@ from filterworks.timeseries import Sampling, SeriesChain
 
 # Peaks that are listed; the rest is only counted.
 _LISTED = 1000
+# Results of one group that are computed at once, at most and at least, and those of all groups together.
+_BLOCK, _LEAST_BLOCK, _HELD = 1 << 16, 1 << 6, 1 << 20
 # Parsing and rendering run beside filtering; polars has threads of its own.
 _THREADS = 3
 
@@ -68,6 +70,11 @@ class SeriesTask(Task):
             tempfile.TemporaryDirectory(prefix="filterworks-", dir=beside) as folder,
         ):
             return _Work(self, place, file, executor, Path(folder)).run()
+
+
+def _block(groups: int) -> int:
+    """Return how many results of one group are computed at once: what all groups hold back stays bounded."""
+    return max(_LEAST_BLOCK, 1 << (min(_HELD // max(groups, 1), _BLOCK).bit_length() - 1))
 
 
 class _Hashed:
@@ -164,7 +171,9 @@ class _Work:
             )
         sampling = self.samplings.get(key, Sampling()) if self.chain.uses_time else Sampling()
         try:
-            stream = self.chain.stream(len(self.roles.values), sampling, self.task.settings.options)
+            stream = self.chain.stream(
+                len(self.roles.values), sampling, self.task.settings.options, block=_block(len(self.rows))
+            )
         except ArgumentError as error:
             group = f" (group {', '.join(key)})" if key else ""
             raise FileError(f"{self.task.input}{group}: {error}") from None

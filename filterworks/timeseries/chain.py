@@ -22,6 +22,7 @@ from filterworks.timeseries import custom, linear, local, matched, passes, runni
 from filterworks.timeseries.linear import Design
 from filterworks.timeseries.options import Options, Setting
 from filterworks.timeseries.sampling import Sampling
+from filterworks.timeseries.stages import Blocks, InTurn, Nearby
 from filterworks.timeseries.stream import Report, SeriesStream
 
 # What every filter accepts besides its own parameters; it takes the place of the series' option.
@@ -195,9 +196,17 @@ class SeriesChain:
         return any(step.design.timed or step.design.clocked for step in self.steps)
 
     def stream(
-        self, columns: int, sampling: Sampling | None = None, options: Options | None = None
+        self,
+        columns: int,
+        sampling: Sampling | None = None,
+        options: Options | None = None,
+        *,
+        block: int | None = None,
     ) -> SeriesStream:
         """Return the chain at work on one series of `columns` columns.
+
+        `block` results are computed at once; fewer hold less back, which counts where many series are
+        at work together.
 
         Raises
         ------
@@ -213,6 +222,8 @@ class SeriesChain:
                 stage = step.design.stage(count, step.setting(sampling, options), report)
             except ArgumentError as error:
                 raise type(error)(f"{step.name}: {error}") from None
+            if block is not None and isinstance(stage, Blocks | Nearby | InTurn):
+                stage.limit(as_int("block", block, 1))
             stages.append((step.name, stage))
         refused = options.nan_policy == "raise" or any(
             ("nan_policy", "raise") in step.parameters for step in self.steps

@@ -172,6 +172,10 @@ class Blocks:
         self._start = 0
         self._size = max(BLOCK, 1 << (self._span - 1).bit_length())
 
+    def limit(self, block: int) -> None:
+        """Compute so many results at once, at least a window; before the first samples only."""
+        self._size = max(block, 1 << (self._span - 1).bit_length())
+
     def push(self, part: Part) -> Part:
         """Take samples and return the results that are now determined."""
         self._history.add(part)
@@ -326,6 +330,11 @@ class Nearby:
         self._history = History(columns)
         self._start = 0
         self._first = self._last = self._due = np.nan
+        self._size = BLOCK
+
+    def limit(self, block: int) -> None:
+        """Compute so many results at once; before the first samples only."""
+        self._size = block
 
     def push(self, part: Part) -> Part:
         """Take samples and return the results that are now determined."""
@@ -337,7 +346,7 @@ class Nearby:
             self._last = float(seconds[-1])
         done: list[Part] = []
         while self._is_ready():
-            done.append(self._block(self._start + BLOCK))
+            done.append(self._block(self._start + self._size))
         if done:
             self._forget()
         return joined(done, self._history.columns)
@@ -346,7 +355,7 @@ class Nearby:
         """Return the results that had to wait for the end."""
         done: list[Part] = []
         while self._start < self._history.count:
-            done.append(self._block(min(self._start + BLOCK, self._history.count)))
+            done.append(self._block(min(self._start + self._size, self._history.count)))
         return joined(done, self._history.columns)
 
     @property
@@ -358,22 +367,32 @@ class Nearby:
         return None
 
     def _is_ready(self) -> bool:
-        if self._history.count <= self._start + BLOCK:
+        if self._history.count <= self._start + self._size:
             return False
         if np.isnan(self._due):
-            last = self._start + BLOCK - 1 - self._history.base
+            last = self._start + self._size - 1 - self._history.base
             self._due = float(times(self._history.whole())[last]) + self._ahead
         return self._last > self._due
 
     def _block(self, stop: int) -> Part:
+        from filterworks.timeseries import loops  # compiled when first needed
+
         held, base = self._history.whole(), self._history.base
         inside = slice(self._start - base, stop - base)
         self._start, self._due = stop, np.nan
         seconds = times(held)
-        lows = np.searchsorted(seconds, seconds[inside] - self._back, "left")
-        highs = np.searchsorted(seconds, seconds[inside] + self._ahead, "right")
+        lows, highs = loops.bounds(seconds, inside.start, inside.stop, self._back, self._ahead)
         block = held[inside]
-        lines = self._function(Neighbours(held.lines, seconds, inside.start, lows, highs))
+        near = slice(lows[0], highs[-1])
+        lines = self._function(
+            Neighbours(
+                held.lines[:, near],
+                seconds[near],
+                inside.start - near.start,
+                lows - near.start,
+                highs - near.start,
+            )
+        )
         if self._restores:
             lines = np.where(np.isnan(block.lines), np.nan, lines)
         return Part(lines, block.seconds)
@@ -389,6 +408,12 @@ class InTurn:
 
     def __init__(self, first: Stage, second: Stage) -> None:
         self._first, self._second = first, second
+
+    def limit(self, block: int) -> None:
+        """Compute so many results at once; before the first samples only."""
+        for stage in (self._first, self._second):
+            if isinstance(stage, Blocks | Nearby | InTurn):
+                stage.limit(block)
 
     def push(self, part: Part) -> Part:
         """Take samples and return the results that are now determined."""
