@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from filterworks.arguments import Array
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries.stages import Part, Stage, joined
+
+Marks = NDArray[np.bool_]
 
 
 class SampleError(ArgumentError):
@@ -112,7 +113,8 @@ class SeriesStream:
         self._stages = list(stages)
         self._needs_seconds = needs_seconds
         self._refuses_missing, self._refuses_infinite = refuses_missing, refuses_infinite
-        self._gaps: deque[NDArray[np.bool_]] = deque()
+        # For each push still at work: its size, and where samples are missing, if any are.
+        self._gaps: deque[tuple[int, Marks | None]] = deque()
         self._finished = self._timed = False
 
     def push(self, values: ArrayLike, seconds: ArrayLike | None = None) -> NDArray[np.float64]:
@@ -170,19 +172,22 @@ class SeriesStream:
 
     def _look(self, part: Part) -> None:
         """Refuse what is not allowed, and count what is missing."""
-        gaps = np.isnan(part.lines)
-        self._refuse(part.lines, gaps)
-        for column, count in enumerate(gaps.sum(axis=1)):
-            self.report.missing[column] += int(count)
+        gaps = None
+        if not np.isfinite(part.lines).all():
+            gaps = np.isnan(part.lines)
+            self._refuse(part.lines, gaps)
+            _add(self.report.missing, gaps)
         self.report.samples += part.size
         if part.size:
-            self._gaps.append(gaps)
+            self._gaps.append((part.size, gaps))
 
-    def _refuse(self, lines: NDArray[np.float64], gaps: NDArray[np.bool_]) -> None:
+    def _refuse(self, lines: NDArray[np.float64], gaps: Marks) -> None:
         """Raise at the first sample that is not allowed."""
-        wrong = gaps if self._refuses_missing else np.zeros_like(gaps)
+        wrong = np.zeros_like(gaps)
+        if self._refuses_missing:
+            wrong |= gaps
         if self._refuses_infinite:
-            wrong = wrong | np.isinf(lines)
+            wrong |= np.isinf(lines)
         if not wrong.any():
             return
         row, column = (int(place) for place in np.argwhere(wrong.T)[0])
@@ -194,18 +199,21 @@ class SeriesStream:
         )
         raise SampleError(f"row {index} of column {column} {why}", index, column, why)
 
-    def _delivered(self, part: Part) -> Array:
+    def _delivered(self, part: Part) -> NDArray[np.float64]:
         """Return the results as rows, counting the missing samples that now have a value."""
         done = 0
         while done < part.size:
-            gaps = self._gaps.popleft()
-            size = min(gaps.shape[1], part.size - done)
-            if size < gaps.shape[1]:
-                self._gaps.appendleft(gaps[:, size:])
-            gaps = gaps[:, :size]
-            if gaps.any():
-                filled = gaps & ~np.isnan(part.lines[:, done : done + size])
-                for column, count in enumerate(filled.sum(axis=1)):
-                    self.report.filled[column] += int(count)
-            done += size
+            size, gaps = self._gaps.popleft()
+            now = min(size, part.size - done)
+            if now < size:
+                self._gaps.appendleft((size - now, None if gaps is None else gaps[:, now:]))
+            if gaps is not None:
+                _add(self.report.filled, gaps[:, :now] & ~np.isnan(part.lines[:, done : done + now]))
+            done += now
         return part.lines.T
+
+
+def _add(counts: list[int], marks: Marks) -> None:
+    """Add the marks of each column to its count."""
+    for column, count in enumerate(marks.sum(axis=1)):
+        counts[column] += int(count)
