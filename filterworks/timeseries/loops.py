@@ -13,8 +13,6 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from filterworks.timeseries import fitting
-
 Lines = NDArray[np.float64]
 Places = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,9 +30,6 @@ else:
     def compiled(function: Function) -> Function:
         """Return the function, compiled when it is first called and remembered on disk."""
         return cast("Function", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-_fit_weights = compiled(fitting.fit_weights)
 
 
 @compiled
@@ -192,6 +187,37 @@ def medians(lines: Lines, lows: Places, highs: Places, omit: bool) -> Lines:
 
 
 @compiled
+def _fit(work: Lines, slopes: Lines, order: int) -> float:
+    """Return the last derivative at 0, as many as `slopes` has, of the polynomial fitted to samples.
+
+    `work` holds their places and values, and room for two polynomials; the recursion is that of
+    :func:`~filterworks.timeseries.fitting.fit_weights`.
+    """
+    places, values, now, before = work[0], work[1], work[2], work[3]
+    now[:], before[:] = 1.0, 0.0
+    slope, slope_before = slopes[0], slopes[1]
+    slope[:], slope_before[:] = 0.0, 0.0
+    slope[0] = 1.0
+    total, norm_before = 0.0, 1.0
+    for degree in range(order + 1):
+        norm, product, moment = 0.0, 0.0, 0.0
+        for j in range(places.size):
+            square = now[j] * now[j]
+            norm += square
+            product += now[j] * values[j]
+            moment += places[j] * square
+        total += product / norm * slope[-1]
+        shift, share = moment / norm, norm / norm_before if degree else 0.0
+        for j in range(places.size):
+            now[j], before[j] = (places[j] - shift) * now[j] - share * before[j], now[j]
+        for r in range(slope.size - 1, -1, -1):
+            lower = r * slope[r - 1] if r else 0.0
+            slope[r], slope_before[r] = lower - shift * slope[r] - share * slope_before[r], slope[r]
+        norm_before = norm
+    return total
+
+
+@compiled
 def fits(
     line: Lines,
     seconds: Lines,
@@ -206,19 +232,16 @@ def fits(
     """Return the polynomial fitted to each window at its centre, or its derivative per `scale`."""
     out = np.empty(lows.size)
     longest = max(np.max(highs - lows), 1) if lows.size else 1
-    places, values = np.empty(longest), np.empty(longest)
+    work = np.empty((4, longest))
+    slopes = np.empty((2, derivative + 1))
     for i in range(lows.size):
         count = 0
         for j in range(lows[i], highs[i]):
             if not (omit and np.isnan(line[j])):
-                places[count] = (seconds[j] - centres[i]) / scale
-                values[count] = line[j]
+                work[0, count] = (seconds[j] - centres[i]) / scale
+                work[1, count] = line[j]
                 count += 1
-        weights = _fit_weights(places[:count], order, derivative)
-        total = 0.0
-        for k in range(count):
-            total += weights[k] * values[k]
-        out[i] = total if count else np.nan
+        out[i] = _fit(work[:, :count], slopes, order) if count > order else np.nan
     return out
 
 
