@@ -22,7 +22,6 @@ from filterworks.timeseries import custom, linear, local, matched, passes, runni
 from filterworks.timeseries.linear import Design
 from filterworks.timeseries.options import Options, Setting
 from filterworks.timeseries.sampling import Sampling
-from filterworks.timeseries.stages import Blocks, InTurn, Nearby
 from filterworks.timeseries.stream import Report, SeriesStream
 
 # What every filter accepts besides its own parameters; it takes the place of the series' option.
@@ -222,7 +221,7 @@ class SeriesChain:
                 stage = step.design.stage(count, step.setting(sampling, options), report)
             except ArgumentError as error:
                 raise type(error)(f"{step.name}: {error}") from None
-            if block is not None and isinstance(stage, Blocks | Nearby | InTurn):
+            if block is not None:
                 stage.limit(as_int("block", block, 1))
             stages.append((step.name, stage))
         refused = options.nan_policy == "raise" or any(
@@ -249,7 +248,7 @@ class SeriesChain:
         array = np.asarray(values, dtype=np.float64)
         if array.ndim not in (1, 2):
             raise ArgumentError(must("values", "of one or two axes", array.shape))
-        rows = array.reshape(len(array), -1)
+        rows = array.reshape(len(array), array.shape[1] if array.ndim == 2 else 1)
         stream = self.stream(rows.shape[1], sampling, options)
         out = np.concatenate([stream.push(rows, seconds), stream.finish()])
         return out.reshape(array.shape)

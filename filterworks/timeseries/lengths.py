@@ -11,6 +11,8 @@ from filterworks.errors import ArgumentError, must
 from filterworks.timeseries.sampling import Sampling
 
 UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+# Samples of a window; more would not fit in memory.
+LONGEST = 1 << 25
 # Share of a step by which a time may miss a whole number of steps.
 _NEAR = 1e-9
 
@@ -44,9 +46,12 @@ class Length:
         ArgumentError
             If it is a time and the series has none, or is uneven.
         """
-        if not self.timed:
-            return self.amount
-        return self.amount / sampling.known_step(f"`{name}`={self.text}")
+        steps = self.amount
+        if self.timed:
+            steps /= sampling.known_step(f"`{name}`={self.text}")
+        if steps > LONGEST:
+            raise ArgumentError(f"`{name}` must be at most {LONGEST} samples; {self.text} is {steps:.4g}")
+        return steps
 
     def count(self, name: str, sampling: Sampling, past: bool) -> int:
         """Return how many samples a window of this length holds.
@@ -54,9 +59,9 @@ class Length:
         A time gives an odd number around the sample, those within half of it on either side;
         looking back, those less than the whole of it away.
         """
-        if not self.timed:
-            return int(self.amount)
         steps = self.steps(name, sampling)
+        if not self.timed:
+            return int(steps)
         if past:
             return max(math.ceil(steps - _NEAR * max(steps, 1.0)), 1)
         return 2 * math.floor(steps / 2 * (1 + _NEAR)) + 1

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from filterworks import kernels
 from filterworks.arguments import as_int, as_number
 from filterworks.convolution import correlate
-from filterworks.errors import ArgumentError
-from filterworks.timeseries.lengths import Length, as_length
+from filterworks.errors import ArgumentError, must
+from filterworks.timeseries.lengths import LONGEST, Length, as_length
+from filterworks.timeseries.nearby import Nearby, Neighbours
 from filterworks.timeseries.options import Setting
-from filterworks.timeseries.stages import Blocks, Lines, Nearby, Neighbours, Stage, Window
+from filterworks.timeseries.stages import Blocks, Lines, Stage, Window
 from filterworks.timeseries.stream import Report
 
 Taps = NDArray[np.float64]
+# More and a float cannot hold the weights' sum.
+_MOST_BINOMIAL = 1000
 
 
 class Design(Protocol):
@@ -210,7 +213,10 @@ def gaussian(sigma: float | str, truncate: float = 4.0, order: int = 0) -> Desig
     degree = as_int("order", order, 0)
 
     def taps(setting: Setting) -> Taps:
-        return kernels.gaussian_factor(length.steps("sigma", setting.sampling), width, degree)
+        steps = length.steps("sigma", setting.sampling)
+        if width * steps > LONGEST:
+            raise ArgumentError(must("truncate", f"such that at most {LONGEST} samples count", truncate))
+        return kernels.gaussian_factor(steps, width, degree)
 
     return Linear(
         taps,
@@ -286,7 +292,12 @@ def binomial(window: int | str = 3) -> Design:
     array([0., 1., 2., 3., 6.])
     """
     length = as_length("window", window)
-    return Linear(
-        lambda setting: kernels.binomial_factor(length.count("window", setting.sampling, setting.is_past)),
-        timed=length.timed,
-    )
+
+    def taps(setting: Setting) -> Taps:
+        count = length.count("window", setting.sampling, setting.is_past)
+        if count > _MOST_BINOMIAL:
+            alike = f"gaussian:sigma={count**0.5 / 2:.4g} is alike"
+            raise ArgumentError(must("window", f"at most {_MOST_BINOMIAL} samples ({alike})", count))
+        return kernels.binomial_factor(count)
+
+    return Linear(taps, timed=length.timed)

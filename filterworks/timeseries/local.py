@@ -20,9 +20,10 @@ from filterworks.timeseries.linear import (
     reach,
     window_seconds,
 )
+from filterworks.timeseries.nearby import Nearby, Neighbours
 from filterworks.timeseries.options import Setting
 from filterworks.timeseries.sampling import Sampling
-from filterworks.timeseries.stages import Blocks, Lines, Nearby, Neighbours, Stage, Window
+from filterworks.timeseries.stages import Blocks, Lines, Stage, Window
 from filterworks.timeseries.stream import Report
 
 

@@ -29,7 +29,12 @@ else:
 
     def compiled(function: Function) -> Function:
         """Return the function, compiled when it is first called and remembered on disk."""
-        return cast("Function", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+        try:
+            loop = numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # no folder to remember it in
+            loop = numba.njit(**options)(function)
+        return cast("Function", loop)
 
 
 @compiled

@@ -73,6 +73,33 @@ class Sampling:
         return self.step
 
 
+def check_order(times: NDArray[np.float64], last: float | None, count: int) -> None:
+    """Check that times ascend.
+
+    Parameters
+    ----------
+    times
+        The next times of a series.
+    last, count
+        The time before them, if there was one, and how many there were.
+
+    Raises
+    ------
+    OrderError
+        At the first time that is missing, repeated or earlier than the one before it.
+    """
+    before = np.concatenate([[-np.inf if last is None else last], times[:-1]])[: times.size]
+    wrong = ~(np.isfinite(times) & (times > before))
+    if not wrong.any():
+        return
+    place = int(np.argmax(wrong))
+    index = count + place
+    if not np.isfinite(times[place]):
+        raise OrderError(f"the time of sample {index} is missing", index)
+    wrongly = "repeats" if times[place] == before[place] else "is earlier than"
+    raise OrderError(f"the time of sample {index} {wrongly} that of the sample before it", index)
+
+
 class Recogniser:
     """Find out, from times that arrive in parts, how a series is sampled.
 
@@ -115,26 +142,13 @@ class Recogniser:
         joined = np.concatenate([[self._last], times]) if self._count else times
         with np.errstate(invalid="ignore"):
             steps = np.diff(joined)
-        self._check(times, steps)
+        check_order(times, self._last if self._count else None, self._count)
         if steps.size:
             self._least = min(self._least, float(steps.min()))
             self._most = max(self._most, float(steps.max()))
             self._keep(steps)
         self._last = float(times[-1])
         self._count += times.size
-
-    def _check(self, times: NDArray[np.float64], steps: NDArray[np.float64]) -> None:
-        wrong = ~np.isfinite(times)
-        wrong[times.size - steps.size :] |= ~(steps > 0)
-        if not wrong.any():
-            return
-        place = int(np.argmax(wrong))
-        index = self._count + place
-        if not np.isfinite(times[place]):
-            raise OrderError(f"the time of sample {index} is missing", index)
-        before = float(times[place - 1]) if place else self._last
-        wrongly = "repeats" if times[place] == before else "is earlier than"
-        raise OrderError(f"the time of sample {index} {wrongly} that of the sample before it", index)
 
     def _keep(self, steps: NDArray[np.float64]) -> None:
         """Keep distances for the median; which ones depends on their places only."""

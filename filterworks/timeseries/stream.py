@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from filterworks.errors import ArgumentError, must
+from filterworks.timeseries.sampling import check_order
 from filterworks.timeseries.stages import Part, Stage, joined
 
 Marks = NDArray[np.bool_]
@@ -116,6 +117,7 @@ class SeriesStream:
         # For each push still at work: its size, and where samples are missing, if any are.
         self._gaps: deque[tuple[int, Marks | None]] = deque()
         self._finished = self._timed = False
+        self._last: float | None = None
 
     def push(self, values: ArrayLike, seconds: ArrayLike | None = None) -> NDArray[np.float64]:
         """Take rows and return those results that are now determined, in order.
@@ -131,6 +133,8 @@ class SeriesStream:
         ------
         SampleError
             At the first NaN or infinity that is not allowed.
+        OrderError
+            On uneven times, at the first that is missing or not after the one before it.
         """
         if self._finished:
             raise ArgumentError("the series has ended: nothing can be pushed after `finish`")
@@ -168,6 +172,9 @@ class SeriesStream:
         when = np.array(seconds, dtype=np.float64, copy=True)
         if when.shape != rows.shape[:1]:
             raise ArgumentError(must("seconds", f"one time for each of the {len(rows)} rows", when.shape))
+        if self._needs_seconds and when.size:
+            check_order(when, self._last, self.report.samples)
+            self._last = float(when[-1])
         return Part(lines, when)
 
     def _look(self, part: Part) -> None:

@@ -33,6 +33,7 @@ def test_arrays_are_filtered_along_their_first_axis(shape):
     assert type(got) is np.ndarray
     if x.size:
         np.testing.assert_array_equal(got, SeriesChain.parse(CHAIN)(x))
+    assert SeriesChain.parse(CHAIN)(np.empty((0, 2))).shape == (0, 2)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from filterworks.errors import ArgumentError
-from filterworks.timeseries import Options, SampleError, Sampling, SeriesChain
+from filterworks.timeseries import Options, OrderError, SampleError, Sampling, SeriesChain
 
 TIMED = Sampling(step=0.1)
 UNEVEN = Sampling(False, 0.1)
@@ -76,6 +76,12 @@ def test_chains_that_cannot_be(chain, message):
         ("gaussian:sigma=5s,order=1", UNEVEN, {}, "gaussian: `sigma`=5s needs evenly spaced times"),
         ("savgol:window=5,derivative=1", UNEVEN, {}, "savgol: `window` must be a time, such as 30s, for a derivative per s on uneven"),
         ("savgol:window=5s,derivative=1,per=sample", UNEVEN, {}, "savgol: a derivative on uneven times is per unit of time"),
+        ("mean:window=1000000000", TIMED, {}, "mean: `window` must be at most 33554432 samples; 1e\\+09 is 1e\\+09"),
+        ("mean:window=999999d", TIMED, {}, "mean: `window` must be at most 33554432 samples; 999999d is 8.64e\\+11"),
+        ("gaussian:sigma=1e9", TIMED, {}, "gaussian: `sigma` must be at most 33554432 samples; "),
+        ("gaussian:sigma=1,truncate=1e12", TIMED, {}, "gaussian: `truncate` must be such that at most 33554432 samples count"),
+        ("difference:lag=100000000", TIMED, {}, "difference: its window of 100000001 samples is longer than 67108864"),
+        ("binomial:window=1001", TIMED, {}, r"binomial: `window` must be at most 1000 samples \(gaussian:sigma=15.82 is alike\)"),
         ("savgol:window=0.2s,order=4", TIMED, {}, "savgol: `order` must be below the 3 samples of a window; got 4"),
         ("exponential:halflife=5s,adjust=false", UNEVEN, {}, "exponential: `adjust` must be true on uneven times"),
         ("derivative", TIMED, {"nan_policy": "omit"}, "derivative: it does not average, so missing samples cannot be left out"),
@@ -137,6 +143,9 @@ def test_pushes_that_do_not_fit():
         ArgumentError, match="the `seconds` of the samples must come with each push, or with none"
     ):
         stream.push([[1, 2]])
+    stream.push([[1, 2], [3, 4]], [0, 2])
+    with pytest.raises(OrderError, match="the time of sample 2 repeats"):
+        stream.push([[1, 2]], [2])
     stream.finish()
     with pytest.raises(ArgumentError, match="nothing can be pushed after `finish`"):
         stream.push([[1, 2]], [0])

@@ -188,3 +188,14 @@ def test_every_filter_says_what_it_does():
     for name, operation in SERIES_OPERATIONS.items():
         assert operation.summary.endswith("."), name
         assert len(operation.summary) < 110, name
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_blocks_may_be_smaller_where_many_series_are_at_work(chain):
+    x, seconds, sampling = series(300, 1, regular=False)
+    parsed = SeriesChain.parse(chain)
+    expected = pushed(parsed.stream(2, sampling), x, [], seconds)
+    whole = pushed(parsed.stream(2, sampling, block=16), x, [], seconds)
+    parts = pushed(parsed.stream(2, sampling, block=16), x, range(0, 300, 5), seconds)
+    assert whole.tobytes() == parts.tobytes()
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-11 * np.nanmax(np.abs(expected)))
