@@ -94,6 +94,10 @@ class SeriesStep:
     def __str__(self) -> str:
         return written_step(self.name, self.parameters)
 
+    def __reduce__(self) -> tuple[Callable[..., SeriesStep], tuple[str, dict[str, Any]]]:
+        # A design holds functions, which do not travel; it is made again.
+        return series_step, (self.name, dict(self.parameters))
+
 
 def series_step(name: str, parameters: Mapping[str, Any]) -> SeriesStep:
     """Return a step, its name and parameters checked.

@@ -1,5 +1,6 @@
 """A stream's results do not depend on how the series is cut."""
 
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -157,6 +158,9 @@ def test_chains_are_written_as_they_are_read():
         assert SeriesChain.parse(str(parsed)) == parsed
         tables = [{"name": step.name, **dict(step.parameters)} for step in parsed.steps]
         assert SeriesChain.from_steps(tables) == parsed
+        travelled = pickle.loads(pickle.dumps(parsed))
+        assert travelled == parsed
+        assert travelled.needs_time == parsed.needs_time
     assert SeriesChain.of(["mean:window=3", "median:window=5 | derivative"]).steps[2].name == "derivative"
 
 
