@@ -65,7 +65,7 @@ _SETTINGS = (
     multiple=True,
     required=True,
     metavar="NAME[:key=value,...]",
-    help="A filter; several are applied in order. `filterworks filters` lists them.",
+    help="A filter; several are applied in order. `filterworks filters --series` lists them.",
 )
 @with_options(*_READING, *_SETTINGS)
 @expected_errors

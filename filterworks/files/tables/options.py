@@ -65,7 +65,8 @@ class Column:
     name
         As the header says, without its quotes.
     kind
-        ``integer``, ``float``, ``text``, ``time`` (Parquet only), or ``empty``: nothing but missing values.
+        ``integer``, ``float``, ``text``, ``mixed`` (text among more numbers), ``time`` (Parquet only), or
+        ``empty``: nothing but missing values.
     """
 
     name: str
@@ -73,8 +74,8 @@ class Column:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether it holds numbers."""
-        return self.kind in _KINDS["numeric"]
+        """Whether it holds numbers, or should: a text among them will be told with its line."""
+        return self.kind in (*_KINDS["numeric"], "mixed")
 
 
 def select(columns: Sequence[Column], patterns: Sequence[str] | None, apart: Sequence[str]) -> list[str]:

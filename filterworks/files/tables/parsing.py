@@ -186,7 +186,10 @@ class Parser:
             shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
             name = self.layout.dialect.names[position]
             return CellError(
-                f"{shown!r} is not a number (missing values are empty, NaN, or named with --null)", row, name
+                f"{shown!r} is not a number (missing values are empty, NaN, or named with --null; "
+                "--columns chooses others)",
+                row,
+                name,
             )
         block.values[:, place] = values.set(missing, None).to_numpy()
         if missing.any() and (raw.filter(missing) != "").any():

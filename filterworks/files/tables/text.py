@@ -21,7 +21,7 @@ from filterworks.files.tables.quoting import NEWLINE, QUOTE, last_line_end
 _START = 1 << 20
 # A header or a quoted field that is longer is a quote that never closes.
 _LONGEST = 1 << 26
-BLOCK = 1 << 23
+BLOCK = 1 << 22
 # Blocks that are being parsed or wait for it: one is used, one is ready, one is in work.
 _AHEAD = 3
 
@@ -222,7 +222,8 @@ def _kind(block: Block, position: int, null: tuple[str, ...]) -> str:
     missing = missing_among(text, numbers, null)
     if missing.all():
         return "empty"
-    if (numbers.is_null() & ~missing).any():
-        return "text"
+    words = int((numbers.is_null() & ~missing).sum())
+    if words:
+        return "mixed" if 2 * words < int((~missing).sum()) else "text"
     whole = text.cast(pl.Int64, strict=False)
     return "float" if (whole.is_null() & ~missing).any() else "integer"

@@ -22,11 +22,14 @@ _ISO = re.compile(
 )
 # A date written as a number: the years 1600 to 2199.
 _COMPACT = re.compile(r"(?:1[6-9]|2[01])\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
-_EPOCHS = {"epoch-s": 1.0, "epoch-ms": 1e-3, "epoch-us": 1e-6, "epoch-ns": 1e-9}
+# Counts per second.
+_EPOCHS = {"epoch-s": 1.0, "epoch-ms": 1e3, "epoch-us": 1e6, "epoch-ns": 1e9}
 # Julian years of 365.25 days, as astronomy counts.
-_COUNTS = {**_EPOCHS, "year": 31_557_600.0}
+_COUNTS = {**_EPOCHS, "year": 1 / 31_557_600.0}
 # A count beyond is too late for its unit: the year 5138.
 _LATEST = 1e11
+# Counts that begin earlier, in 1973, begin with something else than 1970: they are drawn as numbers.
+_RECENT = 1e8
 _NAMES = frozenset(
     ["time", "timestamp", "datetime", "date", "epoch", "unix", "ts", "t", "seconds", "sec", "year"]
 )
@@ -42,14 +45,14 @@ class TimeFormat:
     ----------
     name
         ``epoch-s`` …, ``year``, ``datetime`` (typed columns of Parquet), or the strptime format.
-    scale
-        Seconds per unit of a count; None for dates and times.
+    counts
+        How many of a column of counts make a second; None for dates and times.
     unit
         Of dates and times inside: nanoseconds reach from 1678 to 2262, microseconds everywhere.
     """
 
     name: str
-    scale: float | None = None
+    counts: float | None = None
     unit: Literal["ns", "us"] = "ns"
     _origin: Any = field(default=None, repr=False)
 
@@ -72,18 +75,20 @@ class TimeFormat:
         if self._origin is None and len(counts):
             self._origin = counts[0]
         numbers = (counts - self._origin).to_numpy() if len(counts) else np.empty(0)
-        scale = self.scale or (1e-9 if self.unit == "ns" else 1e-6)
-        return np.asarray(numbers, np.float64) * scale
+        return np.asarray(numbers, np.float64) / self._per_second
+
+    @property
+    def _per_second(self) -> float:
+        return self.counts or (1e9 if self.unit == "ns" else 1e6)
 
     def places(self, seconds: Array) -> Array:
         """Return moments (``datetime64``) or counts, from seconds as :meth:`seconds` gives them."""
-        if (self.scale is not None and not self.name.startswith("epoch")) or not len(seconds):
-            return np.asarray(seconds / (self.scale or 1.0) + (self._origin or 0))
-        if self.scale is not None:
-            counts = np.rint((seconds + float(self._origin or 0) * self.scale) * 1e6)
-            return counts.astype("datetime64[us]")
-        per_second = 1e9 if self.unit == "ns" else 1e6
-        whole = np.rint(seconds * per_second).astype(np.int64) + (self._origin or 0)
+        if self.counts is not None:
+            counts = np.asarray(seconds * self.counts + (self._origin or 0))
+            if abs(self._origin or 0) < _RECENT * self.counts or not self.name.startswith("epoch"):
+                return counts
+            return np.rint(counts / self.counts * 1e6).astype("datetime64[us]")
+        whole = np.rint(seconds * self._per_second).astype(np.int64) + (self._origin or 0)
         return whole.astype(f"datetime64[{self.unit}]")
 
     def texts(self, seconds: Array) -> pl.Series:
@@ -93,12 +98,11 @@ class TimeFormat:
         """
         import polars as pl
 
-        if self.scale is not None:
-            counts = seconds / self.scale + (self._origin or 0)
+        if self.counts is not None:
+            counts = seconds * self.counts + (self._origin or 0)
             whole = bool(np.all(counts == np.rint(counts)))
             return pl.Series(counts.astype(np.int64) if whole else counts).cast(pl.String)
-        per_second = 1e9 if self.unit == "ns" else 1e6
-        counts = np.rint(seconds * per_second).astype(np.int64) + (self._origin or 0)
+        counts = np.rint(seconds * self._per_second).astype(np.int64) + (self._origin or 0)
         moments = pl.Series(counts).cast(pl.Datetime(self.unit))
         if self.name == "datetime":
             return moments
@@ -111,7 +115,7 @@ class TimeFormat:
 
         if texts.dtype.is_temporal():
             return texts.cast(pl.Datetime(self.unit)).to_physical()
-        if self.scale is not None:
+        if self.counts is not None:
             text = texts.cast(pl.String).str.strip_chars() if texts.dtype == pl.String else texts
             whole = text.cast(pl.Int64, strict=False)
             exact = whole.null_count() == text.null_count() and not texts.dtype.is_float()
@@ -174,9 +178,9 @@ def _epoch(text: str) -> TimeFormat | None:
         count = abs(float(text))
     except ValueError:
         return None
-    for name, scale in _EPOCHS.items():
-        if count * scale * 1.0 < _LATEST:
-            return TimeFormat(name, scale)
+    for name, counts in _EPOCHS.items():
+        if count < _LATEST * counts:
+            return TimeFormat(name, counts)
     return None
 
 
