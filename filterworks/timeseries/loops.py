@@ -41,7 +41,7 @@ else:
 def bounds(seconds: Lines, start: int, stop: int, back: float, ahead: float) -> tuple[Places, Places]:
     """Return where the samples begin and end that lie so near in time to those from `start` to `stop`."""
     lows, highs = np.empty(stop - start, np.int64), np.empty(stop - start, np.int64)
-    low, high = 0, start
+    low, high = np.searchsorted(seconds, seconds[start] - back), start
     for i in range(start, stop):
         while seconds[low] < seconds[i] - back:
             low += 1

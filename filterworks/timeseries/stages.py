@@ -8,6 +8,7 @@ its own ends.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -114,13 +115,20 @@ class Window:
 
 
 class History:
-    """The samples of a series from some place on."""
+    """The samples of a series from some place on.
+
+    Attributes
+    ----------
+    columns
+        Number of columns.
+    base, count
+        The place of the first that is held, and of the first that has not come yet.
+    """
 
     def __init__(self, columns: int) -> None:
         self.columns = columns
-        self.count = 0
-        self.base = 0
-        self._parts: list[Part] = []
+        self.base = self.count = 0
+        self._parts: deque[Part] = deque()
 
     def add(self, part: Part) -> None:
         """Append samples."""
@@ -130,16 +138,33 @@ class History:
 
     def whole(self) -> Part:
         """Return everything that is held; it starts at `base`."""
-        self._parts = [joined(self._parts, self.columns)]
+        if len(self._parts) > 1:
+            self._parts = deque([joined(list(self._parts), self.columns)])
         return self._parts[0]
+
+    def cut(self, low: int, high: int) -> Part:
+        """Return a copy of the samples at `low` to `high`; it is laid out alike however they came."""
+        lines, times, start = np.empty((self.columns, high - low)), [], self.base
+        for part in self._parts:
+            if start + part.size > low and start < high:
+                piece = part[max(low - start, 0) : high - start]
+                place = max(start - low, 0)
+                lines[:, place : place + piece.size] = piece.lines
+                times.append(piece.seconds)
+            start += part.size
+        known = [seconds for seconds in times if seconds is not None]
+        return Part(lines, np.concatenate(known) if known else None)
 
     def drop(self, start: int) -> None:
         """Forget what lies before `start`."""
-        if start > self.base:
-            kept = self.whole()[start - self.base :]
-            self.base = start
+        while self._parts and self.base + self._parts[0].size <= start:
+            self.base += self._parts.popleft().size
+        if self._parts and 2 * (start - self.base) > self._parts[0].size:
+            kept = self._parts[0][start - self.base :]
             # A copy, so that the samples before it are given back.
-            self._parts = [Part(kept.lines.copy(), None if kept.seconds is None else kept.seconds.copy())]
+            seconds = None if kept.seconds is None else kept.seconds.copy()
+            self._parts[0] = Part(kept.lines.copy(), seconds)
+            self.base = start
 
 
 class Blocks:
@@ -215,10 +240,8 @@ class Blocks:
 
     def _block(self, stop: int) -> Part:
         start, self._start = self._start, stop
-        history = self._history
-        held = history.whole()
-        window = self._window(held, start, stop)
-        block = held[start - history.base : stop - history.base]
+        window = self._window(start, stop)
+        block = window.part[window.inside]
         lines = self._function(window)
         if self._restores:
             missing = np.isnan(block.lines)
@@ -226,31 +249,30 @@ class Blocks:
                 lines = np.where(missing, np.nan, lines)
         return Part(lines, block.seconds)
 
-    def _window(self, held: Part, start: int, stop: int) -> Window:
-        base, count = self._history.base, self._history.count
+    def _window(self, start: int, stop: int) -> Window:
+        count = self._history.count
         low, high = start - self._before, stop + self._after
-        inner = held[max(low, 0) - base : min(high, count) - base]
+        inner = self._history.cut(max(low, 0), min(high, count))
         left, right = max(-low, 0), max(high - count, 0)
-        if not (left or right):
-            # Where a window lies in memory must not depend on how the samples came.
-            inner = Part(inner.lines.copy(), inner.seconds)
-        else:
-            parts = [self._outside(held, -left, 0)] if left else []
+        if left or right:
+            timed = inner.seconds is not None
+            parts = [self._outside(-left, 0, timed)] if left else []
             parts.append(inner)
-            # A window may begin beyond the end only in a series shorter than it.
-            parts += [self._outside(held, count, high)] if right else []
+            parts += [self._outside(count, high, timed)] if right else []
             inner = joined(parts, self._history.columns)
         return Window(inner, self._before, self._after, left, right, start)
 
-    def _outside(self, held: Part, low: int, high: int) -> Part:
+    def _outside(self, low: int, high: int, timed: bool) -> Part:
         """Return the samples that stand at places `low` to `high`, all outside of the series."""
         columns, count = self._history.columns, self._history.count
-        seconds = None if held.seconds is None else np.full(high - low, np.nan)
+        seconds = np.full(high - low, np.nan) if timed else None
         if self._boundary in ("constant", "omit"):
             fill = 0.0 if self._boundary == "constant" else np.nan
             return Part(np.full((columns, high - low), fill), seconds)
-        index = source_index(count, -low, high - count, self._boundary) - self._history.base
-        return Part(held.lines[:, index], seconds)
+        index = source_index(count, -low, high - count, self._boundary)
+        first = int(index.min())
+        source = self._history.cut(first, int(index.max()) + 1)
+        return Part(np.take(source.lines, index - first, axis=1), seconds)
 
 
 class Running:
