@@ -22,7 +22,7 @@ from filterworks.batch.cluster import Pool, pool
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Record
 from filterworks.batch.plan import Item, Worklist, covers
-from filterworks.batch.tasks import Outcome, Task, perform
+from filterworks.batch.tasks import SHARES, Outcome, Task, perform
 from filterworks.errors import JobError, LedgerError
 
 _PARTIAL = ".filterworks-"
@@ -40,6 +40,9 @@ class Observer(Protocol):
 
     def started(self, total: int) -> None:
         """Hear how many items there are."""
+
+    def moved(self, share: float) -> None:
+        """Hear how much of the items at work is done, in items."""
 
     def settled(self, item: Item, outcome: Outcome) -> None:
         """Hear what became of one."""
@@ -260,6 +263,7 @@ def _give_out(run: _Run, workers: Pool, stop: threading.Event) -> None:
         if stop.is_set() or _has_failed(run):
             more = False
             _drop_queued(flying)
+        run.observer.moved(sum(list(SHARES.values())))
         ready, _ = wait(flying, timeout=_COMMIT, return_when=FIRST_COMPLETED)
         for future in ready:
             item = flying.pop(future)

@@ -15,7 +15,7 @@ from filterworks.batch.lanes import Key, Lane, Lanes, grouped
 from filterworks.batch.preparation import in_order, resampled
 from filterworks.batch.series_job import SeriesInput, Settings
 from filterworks.batch.survey import Clock, Roles, assign
-from filterworks.batch.tasks import Made, Task, hasher
+from filterworks.batch.tasks import SHARES, Made, Task, hasher
 from filterworks.errors import ArgumentError, FileError
 from filterworks.files.tables import Block, Reading, Sink, Table, open_table, write_table
 from filterworks.timeseries import Sampling, SeriesChain
@@ -105,7 +105,7 @@ class _Work:
         self.clock = Clock(self.table, *self.roles.time) if self.roles.time else None
         self.samplings: dict[Key, Sampling] = {}
         self.rows: dict[Key, int] = {}
-        self.total = 0
+        self.total, self.passes = 0, 1
 
     def _prepared(self, folder: Path) -> Table:
         """Return the table, sorted and on even times if that is asked for."""
@@ -129,6 +129,7 @@ class _Work:
         lanes = Lanes(self._lane, self._fault)
         with closing(writer):
             for block in self.table.blocks(values, kept, self.executor):
+                self._moved(last=True)
                 for done, results in self._pushed(lanes, block):
                     writer.write(done, results)
             for done, results in lanes.finish():
@@ -145,7 +146,9 @@ class _Work:
     def _look_ahead(self) -> None:
         """Read the times and groups alone: streams must know the sampling, and where a group ends."""
         wanted = [*self.roles.by, *([self.clock.name] if self.clock else ())]
+        self.passes = 2
         for block in self.table.blocks((), list(dict.fromkeys(wanted)), self.executor):
+            self._moved(last=False)
             groups = grouped(block, self.by)
             for key, rows in groups:
                 self.rows[key] = self.rows.get(key, 0) + rows.size
@@ -153,6 +156,10 @@ class _Work:
                 self.clock.check(block, self.clock.read(block), groups)
         if self.clock is not None:
             self.samplings = self.clock.samplings()
+
+    def _moved(self, *, last: bool) -> None:
+        share = self.table.share / self.passes
+        SHARES[self.task.partial] = share + (1 - 1 / self.passes if last else 0)
 
     def _pushed(self, lanes: Lanes, block: Block) -> Iterator[tuple[Block, Array]]:
         groups = grouped(block, self.by)
@@ -170,6 +177,9 @@ class _Work:
                 f"{self.task.input}: no column here holds numbers; name those to filter with --columns"
             )
         sampling = self.samplings.get(key, Sampling()) if self.chain.uses_time else Sampling()
+        if self.clock is not None and self.chain.needs_time and sampling.step is None:
+            # A single row has a time and no step; by distance it is its own neighbour.
+            sampling = Sampling(False, 1.0, 1)
         try:
             stream = self.chain.stream(
                 len(self.roles.values), sampling, self.task.settings.options, block=_block(len(self.rows))

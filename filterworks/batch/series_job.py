@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -146,13 +147,20 @@ class SeriesJob(AnyJob):
             return str(error)
         return None
 
+    def _located(self) -> tuple[dict[str, Any], ...]:
+        """Return the filters with whole paths: other machines do not share this process' folder."""
+        return tuple(
+            {k: os.path.abspath(v) if k in _FILES and isinstance(v, str) else v for k, v in table.items()}  # noqa: PTH100  # links stay
+            for table in self.filter
+        )
+
     def task(self, *, is_drawn: bool, **common: Any) -> SeriesTask:
         """Return what a worker is given."""
         from filterworks.batch.series import SeriesTask
 
         return SeriesTask(
             **common,
-            filters=self.filter,
+            filters=self._located() if self.run.scheduler else self.filter,
             reading=self.input,
             settings=self.series,
             suffix=self.output.suffix,

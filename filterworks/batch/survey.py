@@ -98,8 +98,6 @@ def _format(table: Table, name: str, given: str | None) -> TimeFormat:
     texts = table.sample(name)
     if column.kind == "time":
         return TimeFormat("datetime")
-    if not texts and column.is_numeric:
-        return TimeFormat("epoch-s", 1.0) if given is None else find_format([], given) or TimeFormat(given)
     written = find_format(texts, given, name)
     if written is None and not any(texts):
         return TimeFormat("%Y-%m-%d")  # the first row will be told to have no time

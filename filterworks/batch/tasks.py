@@ -18,6 +18,9 @@ from typing import Any, Literal
 
 from filterworks.errors import FilterworksError
 
+# How much of a task is done, by its `partial`, while it runs in this process.
+SHARES: dict[str, float] = {}
+
 
 @dataclass(frozen=True)
 class Made:
@@ -113,6 +116,13 @@ def digest(path: Path) -> str:
 
 def perform(task: Task) -> Outcome:
     """Do one task; whatever goes wrong with this one file is told in the outcome, not raised."""
+    try:
+        return _performed(task)
+    finally:
+        SHARES.pop(task.partial, None)
+
+
+def _performed(task: Task) -> Outcome:
     start = time.perf_counter()
     # An attempt on a cluster may be repeated while the first one is still alive.
     partial = Path(task.partial)

@@ -56,6 +56,9 @@ class Lines:
         if self.verbose:
             click.echo(f"{total} to do", err=True)
 
+    def moved(self, share: float) -> None:
+        """Hear how much of the items at work is done."""
+
     def settled(self, item: Item, outcome: Outcome) -> None:
         """Say what became of one item."""
         if outcome.state == "failed":
@@ -88,6 +91,11 @@ class _Bar(Lines):
             transient=True,
         )
         self.task = self.progress.add_task("filtering", total=None, rate="")
+        self.done = 0
+
+    def moved(self, share: float) -> None:
+        if share:
+            self.progress.update(self.task, completed=self.done + share)
 
     def started(self, total: int) -> None:
         self.progress.update(self.task, total=total)
@@ -95,8 +103,9 @@ class _Bar(Lines):
     def settled(self, item: Item, outcome: Outcome) -> None:
         super().settled(item, outcome)
         task = self.progress.tasks[0]
+        self.done += 1
         rate = f"{task.speed:.1f} files/s" if task.speed else ""
-        self.progress.update(self.task, advance=1, rate=rate)
+        self.progress.update(self.task, completed=self.done, rate=rate)
 
     def say(self, text: str) -> None:
         self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)

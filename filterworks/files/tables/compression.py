@@ -19,8 +19,8 @@ _GZIP_LEVEL = 5
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """Provide the content of a file, decompressed while it is read.
+def opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
+    """Provide the content of a file, decompressed while it is read, and what share of it has been.
 
     Raises
     ------
@@ -29,9 +29,10 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """
     with path.open("rb") as file:
         magic = file.read(4)
+        size = max(file.seek(0, 2), 1)
         file.seek(0)
         try:
-            yield _decompressed(file, magic)
+            yield _decompressed(file, magic), lambda: file.tell() / size
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise FileError(f"{path}: its compressed data are damaged: {error}") from None
         except Exception as error:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROWS = 1 << 18
 MAGIC = b"PAR1"
+# Values that are looked at to find out how a time is told.
+_SAMPLE = 100
 
 
 class ParquetTable:
@@ -33,10 +35,15 @@ class ParquetTable:
         Of the file.
     shown
         What messages call it, where that is not its path: a copy is called as its original.
+
+    Attributes
+    ----------
+    share
+        How much of the file the reading that is going on has read.
     """
 
     def __init__(self, path: Path, shown: Path | None = None) -> None:
-        self.path, self.shown = path, shown or path
+        self.path, self.shown, self.share = path, shown or path, 0.0
 
     @cached_property
     def schema(self) -> pl.Schema:
@@ -64,8 +71,14 @@ class ParquetTable:
         return FileError(f"{place}: {message}")
 
     def sample(self, name: str) -> list[str]:
-        """Return nothing: the dtype tells."""
-        return []
+        """Return the first values of a column as text; nothing where they are neither text nor numbers."""
+        import polars as pl
+
+        dtype = self.schema[name]
+        if not (dtype.is_numeric() or dtype == pl.String):
+            return []
+        first = pl.scan_parquet(self.path).select(pl.col(name).head(_SAMPLE).cast(pl.String)).collect()
+        return [text or "" for text in first[name].to_list()]
 
     def blocks(
         self, values: Sequence[str], texts: Sequence[str], executor: Executor, size: int = ROWS
@@ -87,6 +100,7 @@ class ParquetTable:
                 raise FileError(f"{self.shown}: is damaged: {_line(error)}") from None
             yield self._block(frame, values, texts, start + 1)
             start += frame.height
+            self.share = start / self._rows
 
     @cached_property
     def _rows(self) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from filterworks.files.tables.block import Block, CellError
-from filterworks.files.tables.dialect import Dialect, not_utf8
+from filterworks.files.tables.dialect import BOM, Dialect, not_utf8
 from filterworks.files.tables.quoting import (
     NEWLINE,
     RETURN,
@@ -153,14 +153,16 @@ class Parser:
         names = list(schema)
         last = len(names) - 1
         taken = [n for n, name in enumerate(names) if n in wanted or n == last or name == ENDS]
+        # polars drops a byte order mark wherever a block begins: a row before it keeps it.
+        guard = (dialect.delimiter * last + NEWLINE) if text.startswith(BOM) else b""
         frame = pl.read_csv(
-            text,
+            guard + text if guard else text,
             has_header=False,
             schema=schema,
             columns=taken,
             separator=dialect.delimiter.decode(),
             quote_char=None,
-        )
+        ).slice(1 if guard else 0)
         if frame[names[-1]].null_count():
             _check_fields(text, dialect.delimiter, len(names), count)
         return frame

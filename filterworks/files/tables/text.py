@@ -42,15 +42,17 @@ class TextTable:
     ----------
     trailer
         The blank lines after the last row, once that has been reached.
+    share
+        How much of the file the reading that is going on has read.
     """
 
     def __init__(self, path: Path, reading: Reading, shown: Path | None = None) -> None:
         self.path, self.reading, self.shown = path, reading, shown or path
-        self.trailer = b""
+        self.trailer, self.share = b"", 0.0
 
     @cached_property
     def _start(self) -> tuple[bytes, bool]:
-        with opened(self.path) as file:
+        with opened(self.path) as (file, _):
             data = _exactly(file, _START)
             if data and b"\n" not in data:
                 data += _exactly(file, _LONGEST)
@@ -139,7 +141,7 @@ class TextTable:
     def pieces(self, size: int) -> Iterator[bytes]:
         """Yield whole lines; what a file holds after its last row is left out."""
         dialect = self.dialect
-        with opened(self.path) as file:
+        with opened(self.path) as (file, share):
             _exactly(file, len(dialect.preamble))
             rest, searched = b"", 0
             while data := file.read(size):
@@ -148,6 +150,7 @@ class TextTable:
                 if cut:
                     yield whole[:cut]
                 rest = whole[cut:]
+                self.share = share()
                 searched = len(rest)
             rows = self._rows_of(rest)
             if rows:

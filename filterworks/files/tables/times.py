@@ -121,8 +121,8 @@ class TimeFormat:
             exact = whole.null_count() == text.null_count() and not texts.dtype.is_float()
             if exact and not isinstance(self._origin, float):
                 return whole
-            return text.cast(pl.Float64, strict=False)
-        text = texts.str.strip_chars().str.replace(",", ".", literal=True)
+            return text.cast(pl.Float64, strict=False).fill_nan(None)
+        text = texts.cast(pl.String).str.strip_chars().str.replace(",", ".", literal=True)
         if not _CLOCK.search(self.name):
             return text.str.to_date(self.name, strict=False).cast(pl.Datetime(self.unit)).to_physical()
         return text.str.to_datetime(self.name, time_unit=self.unit, strict=False).to_physical()
