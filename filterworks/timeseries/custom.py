@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 from filterworks import kernels
 from filterworks.errors import ArgumentError, must
 from filterworks.filters.custom import is_zero_sum, resolve_kernel
+from filterworks.timeseries import lengths
 from filterworks.timeseries.linear import Design, Linear, Taps
 from filterworks.timeseries.options import as_flag
 
@@ -67,6 +69,9 @@ def _named(function: Callable[..., kernels.Kernel]) -> Callable[..., Design]:
     own = [p for p in inspect.signature(function).parameters.values() if p.name not in ("ndim", "axis")]
 
     def design(**parameters: Any) -> Design:
+        numbers = [abs(value) for value in parameters.values() if isinstance(value, int | float)]
+        if math.prod(max(number, 4.0) for number in numbers) > lengths.LONGEST:
+            raise ArgumentError(f"its kernel would be longer than {lengths.LONGEST} samples")
         taps = function(**parameters, ndim=1)
         return Linear(lambda setting: taps, averages=not is_zero_sum(taps))
 

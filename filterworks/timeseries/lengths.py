@@ -12,7 +12,7 @@ from filterworks.timeseries.sampling import Sampling
 
 UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 # Samples of a window; more would not fit in memory.
-LONGEST = 1 << 25
+LONGEST = 1 << 24
 # Share of a step by which a time may miss a whole number of steps.
 _NEAR = 1e-9
 

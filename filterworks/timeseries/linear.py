@@ -14,13 +14,16 @@ from filterworks import kernels
 from filterworks.arguments import as_int, as_number
 from filterworks.convolution import correlate
 from filterworks.errors import ArgumentError, must
-from filterworks.timeseries.lengths import LONGEST, Length, as_length
+from filterworks.timeseries import lengths
+from filterworks.timeseries.lengths import Length, as_length
 from filterworks.timeseries.nearby import Nearby, Neighbours
 from filterworks.timeseries.options import Setting
 from filterworks.timeseries.stages import Blocks, Lines, Stage, Window
 from filterworks.timeseries.stream import Report
 
 Taps = NDArray[np.float64]
+# Beyond, the samples of the kernel no longer tell its shape.
+_MOST_DERIVATIVES = 10
 # More and a float cannot hold the weights' sum.
 _MOST_BINOMIAL = 1000
 
@@ -211,11 +214,15 @@ def gaussian(sigma: float | str, truncate: float = 4.0, order: int = 0) -> Desig
     length = as_length("sigma", sigma, whole=False)
     width = as_number("truncate", truncate, above=0)
     degree = as_int("order", order, 0)
+    if degree > _MOST_DERIVATIVES:
+        raise ArgumentError(must("order", f"at most {_MOST_DERIVATIVES}", order))
 
     def taps(setting: Setting) -> Taps:
         steps = length.steps("sigma", setting.sampling)
-        if width * steps > LONGEST:
-            raise ArgumentError(must("truncate", f"such that at most {LONGEST} samples count", truncate))
+        if width * steps > lengths.LONGEST:
+            raise ArgumentError(
+                must("truncate", f"such that at most {lengths.LONGEST} samples count", truncate)
+            )
         return kernels.gaussian_factor(steps, width, degree)
 
     return Linear(

@@ -130,6 +130,8 @@ def savgol(window: int | str, order: int = 2, derivative: int = 0, per: str | No
     """
     length = as_length("window", window)
     degree, which = as_int("order", order, 0), as_int("derivative", derivative, 0)
+    if which > degree:
+        raise ArgumentError(must("derivative", f"at most the polynomial's order, {degree}", derivative))
     if not length.timed and length.amount % 2 == 0:
         raise ArgumentError(must("window", "odd, so that the fit has a middle", window))
     if not length.timed:

@@ -15,6 +15,7 @@ import numpy as np
 
 from filterworks.arguments import as_choice, as_int, as_number
 from filterworks.errors import ArgumentError, must
+from filterworks.timeseries import lengths
 from filterworks.timeseries.lengths import as_seconds
 from filterworks.timeseries.linear import Design, Linear, Taps
 from filterworks.timeseries.options import Setting
@@ -31,7 +32,6 @@ WINDOWS: dict[str, tuple[Callable[[int], Taps], float]] = {
     "boxcar": (np.ones, 0.9),
 }
 _HERTZ = {"mHz": 1e-3, "Hz": 1.0, "kHz": 1e3, "MHz": 1e6}
-_MOST_TAPS = 10_000_001
 
 
 def _frequency(name: str, value: object) -> tuple[float, bool]:
@@ -111,7 +111,7 @@ def _count(places: list[float], transition: float | None, window: str) -> int:
     corners = [0.0, *places, 1.0]
     width = transition or min(high - low for low, high in pairwise(corners)) / 2
     count = math.ceil(WINDOWS[window][1] / (width / 2))
-    if count >= _MOST_TAPS:
+    if count > lengths.LONGEST:
         raise ArgumentError(f"so narrow a transition takes {count} taps; widen it with `transition`")
     return count + 1 - count % 2
 

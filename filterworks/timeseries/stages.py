@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from filterworks.boundaries import source_index
 from filterworks.errors import ArgumentError
-from filterworks.timeseries.lengths import LONGEST
+from filterworks.timeseries import lengths
 
 # Samples of a block; more only where a window is longer.
 BLOCK = 1 << 16
@@ -195,8 +195,8 @@ class Blocks:
         restores: bool = False,
     ) -> None:
         self._span = before + after + 1
-        if self._span > 2 * LONGEST:
-            raise ArgumentError(f"its window of {self._span} samples is longer than {2 * LONGEST}")
+        if self._span > 2 * lengths.LONGEST:
+            raise ArgumentError(f"its window of {self._span} samples is longer than {2 * lengths.LONGEST}")
         self._before, self._after = before, after
         self._boundary, self._function, self._restores = boundary, function, restores
         self._history = History(columns)
