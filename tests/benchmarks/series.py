@@ -54,7 +54,9 @@ def run(code, source, folder):
     for left in (out, out.with_name(".filterworks.sqlite")):
         left.unlink(missing_ok=True)
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code + PEAK, source, out], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code + PEAK, source, out], capture_output=True, text=True, check=True
+    )
     return time.perf_counter() - start, int(done.stderr.split()[-1])
 
 
@@ -89,13 +91,20 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in.csv"
         make(source, rows)
-        print(f"{rows} rows × 3 columns, {source.stat().st_size / 1e6:.0f} MB, whole processes, medians of {TURNS}")
+        print(
+            f"{rows} rows × 3 columns, {source.stat().st_size / 1e6:.0f} MB, whole processes, medians of {TURNS}"
+        )
         compare("mean of 101 samples", {
             "filterworks": ours("mean:window=101"),
             "polars, lazy": MEAN,
             "pandas": PANDAS_MEAN,
         }, source, folder)  # fmt: skip
-        compare("gaussian σ=25", {"filterworks": ours("gaussian:sigma=25"), "polars and scipy.ndimage": GAUSSIAN}, source, folder)
+        compare(
+            "gaussian σ=25",
+            {"filterworks": ours("gaussian:sigma=25"), "polars and scipy.ndimage": GAUSSIAN},
+            source,
+            folder,
+        )
         large = Path(folder) / "large.csv"
         make(large, 5 * rows)
         _, small = run(ours("mean:window=101"), source, folder)
