@@ -495,7 +495,8 @@ def test_killed_at_any_moment_nothing_is_lost_or_half_written(long_table, tmp_pa
         )
         assert all(expected[name] == content for name, content in visible.items())
     last = process(*arguments)
-    assert last.communicate(timeout=120) and last.returncode == 0
+    last.communicate(timeout=120)
+    assert last.returncode == 0
     assert tree(tmp_path / "out") == expected
 
 
