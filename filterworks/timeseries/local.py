@@ -56,7 +56,7 @@ class Median:
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""
-        from filterworks.timeseries import loops  # compiled when first needed
+        from filterworks.timeseries import medians  # compiled when first needed
 
         if self.timed and not setting.sampling.regular:
             back, ahead = window_seconds(self.length.amount, setting.is_past)
@@ -64,14 +64,14 @@ class Median:
                 columns,
                 back,
                 ahead,
-                lambda near: loops.medians(near.lines, near.lows, near.highs, setting.omit),
+                lambda near: medians.medians(near.lines, near.lows, near.highs, setting.omit),
                 restores=setting.restores,
             )
         size = self.length.count("window", setting.sampling, setting.is_past)
 
         def function(window: Window) -> Lines:
             lows = np.arange(window.part.size - size + 1)
-            result = loops.medians(window.part.lines, lows, lows + size, True)
+            result = medians.medians(window.part.lines, lows, lows + size, True)
             if not setting.omit:
                 result[any_in_windows(missing_inside(window), size)] = np.nan
             return result

@@ -87,7 +87,7 @@ def test_past_windows_end_at_the_sample(series, ours, pad, chain, taps):
     assert_close(filtered(chain, series, boundary=ours, align="past"), expected)
 
 
-@pytest.mark.parametrize("window", [1, 4, 7, 60])
+@pytest.mark.parametrize("window", [1, 4, 7, 60, 450])
 @pytest.mark.parametrize("align", ["center", "past"])
 @pytest.mark.parametrize(("ours", "win"), [("mean", None), ("median", None), ("triangular", "triang")])
 def test_omitted_samples_and_boundaries_equal_pandas(gappy, ours, win, window, align):
@@ -114,7 +114,7 @@ def test_propagated_gaps_reach_exactly_their_windows(series, chain, boundary):
 
 
 @pytest.mark.parametrize(("ours", "theirs"), BOUNDARIES.items())
-@pytest.mark.parametrize("window", [5, 31])
+@pytest.mark.parametrize("window", [5, 31, 451])
 def test_median_equals_ndimage(series, ours, theirs, window):
     expected = ndimage.median_filter(series, size=(window, 1), mode=theirs)
     assert_close(filtered(f"median:window={window}", series, boundary=ours), expected)

@@ -82,7 +82,13 @@ def test_the_whole_series_at_once_is_the_same_but_for_rounding(chain, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "chain", ["mean:window=1001", "gaussian:sigma=300", "median:window=9 | exponential:alpha=0.01"]
+    "chain",
+    [
+        "mean:window=1001",
+        "gaussian:sigma=300",
+        "median:window=9 | exponential:alpha=0.01",
+        "median:window=1000",
+    ],
 )
 def test_real_blocks_are_cut_alike(chain):
     x = np.random.default_rng(0).normal(size=(150_000, 2))

@@ -152,3 +152,15 @@ def test_an_even_series_and_an_uneven_one_agree_inside():
             else uneven
         )
         np.testing.assert_allclose(omitted, uneven, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("align", ["center", "past"])
+def test_long_median_windows(align):
+    seconds = np.cumsum(np.random.default_rng(3).exponential(size=1500))
+    x = np.round(np.random.default_rng(4).normal(size=1500), 1)  # many of them equal
+    x[3::7] = np.nan
+    got = filtered("median:window=600s", x, seconds, align=align, fill=True)
+    for i in range(0, 1500, 13):
+        distance = seconds - seconds[i]
+        inside = (distance > -600) & (distance <= 0) if align == "past" else np.abs(distance) <= 300
+        assert got[i] == pytest.approx(np.nanmedian(x[inside]), abs=1e-12)
