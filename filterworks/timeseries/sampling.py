@@ -14,7 +14,7 @@ from filterworks.errors import ArgumentError, must
 # times written in milliseconds at 60 Hz stay within it, a sample left out does not.
 JITTER = 0.05
 # Distances kept for the median; beyond, only every second, fourth, … is.
-_KEPT = 1 << 20
+_KEPT = 1 << 12
 
 
 class OrderError(ArgumentError):
