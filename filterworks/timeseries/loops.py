@@ -260,8 +260,8 @@ def scores(lines: Lines, template: Lines) -> Lines:
                     mean += value
                     shape_mean += template[j]
                     largest = max(largest, abs(value))
-            if count == 0 or 2 * count < size:
-                out[column, i] = np.nan
+            if 2 * count < size or largest == 0.0 or np.isinf(largest):
+                out[column, i] = 0.0 if largest == 0.0 and 2 * count >= size else np.nan
                 continue
             mean /= count
             shape_mean /= count
@@ -269,10 +269,11 @@ def scores(lines: Lines, template: Lines) -> Lines:
             for j in range(size):
                 value = lines[column, i + j]
                 if not np.isnan(value):
-                    distance, shape = value - mean, template[j] - shape_mean
+                    # On the scale of the window, so that no square is too large or too small.
+                    distance, shape = (value - mean) / largest, template[j] - shape_mean
                     product += distance * shape
                     square += distance * distance
                     shape_square += shape * shape
-            flat = square <= count * (1e-15 * largest) ** 2 or shape_square <= 1e-24
+            flat = square <= count * 1e-30 or shape_square <= 1e-24
             out[column, i] = 0.0 if flat else product / np.sqrt(square * shape_square)
     return out
