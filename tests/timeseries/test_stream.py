@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import filterworks as fw
+from filterworks.boundaries import BOUNDARIES
 from filterworks.timeseries import SERIES_OPERATIONS, Options, Sampling, SeriesChain, stages
 
 CHAINS = [
@@ -209,3 +211,24 @@ def test_blocks_may_be_smaller_where_many_series_are_at_work(chain):
     parts = pushed(parsed.stream(2, sampling, block=16), x, range(0, 300, 5), seconds)
     assert whole.tobytes() == parts.tobytes()
     np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-11 * np.nanmax(np.abs(expected)))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    taps=st.lists(st.integers(1, 9), min_size=1, max_size=30),
+    size=st.integers(1, 40),
+    seed=st.integers(0, 99),
+    boundary=st.sampled_from(BOUNDARIES),
+    policy=st.sampled_from(["omit", "propagate"]),
+    past=st.booleans(),
+)
+def test_a_kernel_means_what_correlate_means(taps, size, seed, boundary, policy, past):
+    x, _, _ = series(size, seed)
+    origin = (len(taps) - 1) // 2 if past else 0
+    expected = fw.correlate(x, taps, axes=0, mode="same", boundary=boundary, nan_policy=policy, origin=origin)
+    options = Options("past" if past else "center", boundary, policy, fill=True)
+    chain = SeriesChain.from_steps([{"name": "kernel", "taps": taps}])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "BLOCK", 8)
+        got = pushed(chain.stream(2, options=options), x, range(0, size, 3))
+    np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
