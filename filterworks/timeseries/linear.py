@@ -194,7 +194,7 @@ def _near_mean(length: Length, setting: Setting) -> NearbyRule:
     back, ahead = window_seconds(length.amount, setting.is_past)
 
     def function(near: Neighbours) -> Lines:
-        return loops.means(near.lines, near.lows, near.highs, setting.omit)
+        return loops.by_line(loops.means, near.lines, near.lows.size, near.lows, near.highs, setting.omit)
 
     return NearbyRule(back, ahead, function)
 
@@ -246,8 +246,10 @@ def _near_weighted(shape: str, width: float, radius: float, setting: Setting) ->
 
     def function(near: Neighbours) -> Lines:
         centres = near.seconds[near.start : near.start + near.lows.size] - delay
-        return loops.weighted(
+        return loops.by_line(
+            loops.weighted,
             near.lines,
+            near.lows.size,
             near.seconds,
             centres,
             near.lows,

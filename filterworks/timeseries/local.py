@@ -197,21 +197,20 @@ class Savgol:
 
         def function(near: Neighbours) -> Lines:
             centres = near.seconds[near.start : near.start + near.lows.size]
-            fits = [
-                loops.fits(
-                    line,
-                    near.seconds,
-                    centres,
-                    near.lows,
-                    near.highs,
-                    scale,
-                    self.order,
-                    self.derivative,
-                    setting.omit,
-                )
-                for line in near.lines
-            ]
-            return np.asarray(fits) * factor
+            fits = loops.by_line(
+                loops.fits,
+                near.lines,
+                near.lows.size,
+                near.seconds,
+                centres,
+                near.lows,
+                near.highs,
+                scale,
+                self.order,
+                self.derivative,
+                setting.omit,
+            )
+            return fits * factor
 
         return Nearby(columns, back, ahead, function, restores=setting.restores)
 
@@ -266,8 +265,10 @@ class EvenFit:
         for column, marks in enumerate(again):
             lows = np.flatnonzero(marks)
             centres = positions[lows] - self.offsets[0]
-            fits = loops.fits(
-                window.part.lines[column],
+            fits = loops.by_line(
+                loops.fits,
+                window.part.lines[column : column + 1],
+                lows.size,
                 positions,
                 centres,
                 lows,
@@ -277,4 +278,4 @@ class EvenFit:
                 self.derivative,
                 True,
             )
-            result[column, lows] = fits * factor
+            result[column, lows] = fits[0] * factor

@@ -1,8 +1,8 @@
 """The loops over windows that hold a varying number of samples, and over states; compiled by numba.
 
-Without numba the same functions run as they stand, with the same results and slowly. Values are
-(column, sample) or one line of samples; `lows` and `highs` say for each result where its window begins
-and ends.
+Without numba the same functions run as they stand, with the same results and slowly. Each fills `out`
+from one line of samples; `lows` and `highs` say for each result where its window begins and ends. They
+use plain loops, which numba compiles in a fraction of the time of array expressions.
 """
 
 from __future__ import annotations
@@ -37,54 +37,75 @@ else:
         return cast("Function", loop)
 
 
-@compiled
-def bounds(seconds: Lines, start: int, stop: int, back: float, ahead: float) -> tuple[Places, Places]:
-    """Return where the samples begin and end that lie so near in time to those from `start` to `stop`."""
-    lows, highs = np.empty(stop - start, np.int64), np.empty(stop - start, np.int64)
-    low, high = np.searchsorted(seconds, seconds[start] - back), start
-    for i in range(start, stop):
-        while seconds[low] < seconds[i] - back:
-            low += 1
-        while high < seconds.size and seconds[high] <= seconds[i] + ahead:
-            high += 1
-        lows[i - start], highs[i - start] = low, high
-    return lows, highs
+def by_line(function: Callable[..., None], lines: Lines, count: int, *arguments: Any) -> Lines:
+    """Return the `count` results of a loop for each of the lines."""
+    out = np.empty((lines.shape[0], count))
+    for line, row in zip(lines, out, strict=True):
+        function(np.ascontiguousarray(line), *arguments, row)
+    return out
 
 
-@compiled
-def means(lines: Lines, lows: Places, highs: Places, omit: bool) -> Lines:
-    """Return the mean of each window; NaN where no sample is left.
-
-    A window of n samples is put together from runs of 1, 2, 4, … samples, as the binary digits of n
-    say: log n additions, and nothing is ever taken away again, so nothing drifts.
-    """
-    out = np.empty((lines.shape[0], lows.size))
-    longest = np.max(highs - lows) if lows.size else 0
-    for column in range(lines.shape[0]):
-        missing = np.isnan(lines[column])
-        runs = np.where(missing, 0.0, lines[column])
-        seen = np.zeros(runs.size + 1, np.int64)
-        seen[1:] = np.cumsum(missing)
-        totals, length = np.zeros(lows.size), 1
-        while length <= longest:
-            for i in range(lows.size):
-                count = highs[i] - lows[i]
-                # What shorter runs have added already lies before it.
-                place = min(lows[i] + (count & (length - 1)), runs.size - 1)
-                totals[i] += runs[place] if count & length else 0.0
-            for j in range(runs.size - length):
-                runs[j] += runs[j + length]
-            length *= 2
-        for i in range(lows.size):
-            gaps = seen[highs[i]] - seen[lows[i]]
-            count = highs[i] - lows[i] - gaps
-            out[column, i] = totals[i] / count if count and (omit or not gaps) else np.nan
+def carried(function: Callable[..., None], lines: Lines, states: Lines, *arguments: Any) -> Lines:
+    """Return the results of a loop for each of the lines, each with a state of its own."""
+    out = np.empty(lines.shape)
+    for line, state, row in zip(lines, states, out, strict=True):
+        function(np.ascontiguousarray(line), *arguments, state, row)
     return out
 
 
 @compiled
+def bounds(
+    seconds: Lines, start: int, low: int, back: float, ahead: float, lows: Places, highs: Places
+) -> None:
+    """Find where the samples begin and end that lie so near in time to those from `start` on.
+
+    `low` is at or before the first of them.
+    """
+    high = start
+    for i in range(lows.size):
+        centre = seconds[start + i]
+        while seconds[low] < centre - back:
+            low += 1
+        while high < seconds.size and seconds[high] <= centre + ahead:
+            high += 1
+        lows[i], highs[i] = low, high
+
+
+@compiled
+def means(line: Lines, lows: Places, highs: Places, omit: bool, out: Lines) -> None:
+    """Take the mean of each window; NaN where no sample is left.
+
+    A window of n samples is put together from runs of 1, 2, 4, … samples, as the binary digits of n
+    say: log n additions, and nothing is ever taken away again, so nothing drifts.
+    """
+    runs, seen = np.empty(line.size), np.zeros(line.size + 1, np.int64)
+    for j in range(line.size):
+        missing = np.isnan(line[j])
+        runs[j] = 0.0 if missing else line[j]
+        seen[j + 1] = seen[j] + missing
+    longest = 0
+    for i in range(lows.size):
+        longest = max(longest, highs[i] - lows[i])
+        out[i] = 0.0
+    length = 1
+    while length <= longest:
+        for i in range(lows.size):
+            count = highs[i] - lows[i]
+            # What shorter runs have added already lies before it.
+            place = min(lows[i] + (count & (length - 1)), runs.size - 1)
+            out[i] += runs[place] if count & length else 0.0
+        for j in range(runs.size - length):
+            runs[j] += runs[j + length]
+        length *= 2
+    for i in range(lows.size):
+        gaps = seen[highs[i]] - seen[lows[i]]
+        count = highs[i] - lows[i] - gaps
+        out[i] = out[i] / count if count and (omit or not gaps) else np.nan
+
+
+@compiled
 def weighted(
-    lines: Lines,
+    line: Lines,
     seconds: Lines,
     centres: Lines,
     lows: Places,
@@ -92,24 +113,22 @@ def weighted(
     width: float,
     triangular: bool,
     omit: bool,
-) -> Lines:
-    """Return means weighted by the distance in time from `centres`.
+    out: Lines,
+) -> None:
+    """Take means weighted by the distance in time from `centres`.
 
     The weights are exp(-dt²/2·width²), or `triangular`: 1 - |dt|/width.
     """
-    out = np.empty((lines.shape[0], lows.size))
     for i in range(lows.size):
-        for column in range(lines.shape[0]):
-            total, weight = 0.0, 0.0
-            for j in range(lows[i], highs[i]):
-                value = lines[column, j]
-                if not (omit and np.isnan(value)):
-                    distance = (seconds[j] - centres[i]) / width
-                    w = max(1.0 - abs(distance), 0.0) if triangular else np.exp(-0.5 * distance * distance)
-                    total += w * value
-                    weight += w
-            out[column, i] = total / weight if weight > 0 else np.nan
-    return out
+        total, weight = 0.0, 0.0
+        for j in range(lows[i], highs[i]):
+            value = line[j]
+            if not (omit and np.isnan(value)):
+                distance = (seconds[j] - centres[i]) / width
+                w = max(1.0 - abs(distance), 0.0) if triangular else np.exp(-0.5 * distance * distance)
+                total += w * value
+                weight += w
+        out[i] = total / weight if weight > 0 else np.nan
 
 
 @compiled
@@ -120,9 +139,11 @@ def _fit(work: Lines, slopes: Lines, order: int) -> float:
     :func:`~filterworks.timeseries.fitting.fit_weights`.
     """
     places, values, now, before = work[0], work[1], work[2], work[3]
-    now[:], before[:] = 1.0, 0.0
+    for j in range(places.size):
+        now[j], before[j] = 1.0, 0.0
     slope, slope_before = slopes[0], slopes[1]
-    slope[:], slope_before[:] = 0.0, 0.0
+    for r in range(slope.size):
+        slope[r], slope_before[r] = 0.0, 0.0
     slope[0] = 1.0
     total, norm_before = 0.0, 1.0
     for degree in range(order + 1):
@@ -154,12 +175,13 @@ def fits(
     order: int,
     derivative: int,
     omit: bool,
-) -> Lines:
-    """Return the polynomial fitted to each window at its centre, or its derivative per `scale`."""
-    out = np.empty(lows.size)
-    longest = max(np.max(highs - lows), 1) if lows.size else 1
-    work = np.empty((4, longest))
-    slopes = np.empty((2, derivative + 1))
+    out: Lines,
+) -> None:
+    """Take the polynomial fitted to each window at its centre, or its derivative per `scale`."""
+    longest = 1
+    for i in range(lows.size):
+        longest = max(longest, highs[i] - lows[i])
+    work, slopes = np.empty((4, longest)), np.empty((2, derivative + 1))
     for i in range(lows.size):
         count = 0
         for j in range(lows[i], highs[i]):
@@ -168,112 +190,103 @@ def fits(
                 work[1, count] = line[j]
                 count += 1
         out[i] = _fit(work[:, :count], slopes, order) if count > order else np.nan
-    return out
 
 
 @compiled
 def exponential(
-    lines: Lines,
-    decays: Lines,
+    line: Lines,
+    decay: float,
+    gaps: Lines,
     newest: float,
     adjust: bool,
     omit: bool,
-    means: Lines,
-    weights: Lines,
-    broken: NDArray[np.bool_],
-) -> Lines:
-    """Return exponentially weighted means; `means`, `weights` and `broken` carry the state.
+    state: Lines,
+    out: Lines,
+) -> None:
+    """Take exponentially weighted means; `state` carries the mean, its weight, and whether it is broken.
 
-    `decays` holds one factor for all rows, or one for each. Source of the recursion: pandas'
-    ``ewm`` (``ignore_na=False``).
+    A weight is multiplied by `decay` from row to row, to the power of the row's gap if there are `gaps`.
+    Source of the recursion: pandas' ``ewm`` (``ignore_na=False``).
     """
-    out = np.empty(lines.shape)
-    for column in range(lines.shape[0]):
-        mean, weight, is_broken = means[column], weights[column], broken[column]
-        for i in range(lines.shape[1]):
-            value = lines[column, i]
-            if np.isnan(value) and not omit:
-                is_broken = True
-            if np.isnan(mean):
-                mean = value
-            else:
-                weight *= decays[min(i, decays.size - 1)]
-                if not np.isnan(value):
-                    # A constant series stays as it is, to the last bit.
-                    if mean != value:
-                        mean = (weight * mean + newest * value) / (weight + newest)
-                    weight = weight + newest if adjust else 1.0
-            out[column, i] = np.nan if is_broken else mean
-        means[column], weights[column], broken[column] = mean, weight, is_broken
-    return out
-
-
-@compiled
-def cumulative(lines: Lines, which: int, omit: bool, state: Lines, broken: NDArray[np.bool_]) -> Lines:
-    """Return the sum (`which` 0), mean, min or max so far; `state` and `broken` carry the state."""
-    out = np.empty(lines.shape)
-    for column in range(lines.shape[0]):
-        total, rest, count = state[column]
-        is_broken = broken[column]
-        for i in range(lines.shape[1]):
-            value = lines[column, i]
+    mean, weight, is_broken = state[0], state[1], state[2] > 0
+    for i in range(line.size):
+        value = line[i]
+        if np.isnan(value) and not omit:
+            is_broken = True
+        if np.isnan(mean):
+            mean = value
+        else:
+            weight *= decay ** gaps[i] if gaps.size else decay
             if not np.isnan(value):
-                if which >= 2:
-                    better = value < total if which == 2 else value > total
-                    total = value if better or count == 0 else total
-                else:
-                    following = total + value
-                    # What the larger of the two could not take up of the smaller.
-                    if np.isfinite(following):
-                        if abs(total) >= abs(value):
-                            rest += (total - following) + value
-                        else:
-                            rest += (value - following) + total
-                    total = following
-                count += 1
-            elif not omit:
-                is_broken = True
-            result = total + rest
-            if which == 1 and count > 0:
-                result /= count
-            out[column, i] = np.nan if is_broken or count == 0 else result
-        state[column, 0], state[column, 1], state[column, 2] = total, rest, count
-        broken[column] = is_broken
-    return out
+                # A constant series stays as it is, to the last bit.
+                if mean != value:
+                    mean = (weight * mean + newest * value) / (weight + newest)
+                weight = weight + newest if adjust else 1.0
+        out[i] = np.nan if is_broken else mean
+    state[0], state[1], state[2] = mean, weight, 1.0 if is_broken else 0.0
 
 
 @compiled
-def scores(lines: Lines, template: Lines) -> Lines:
-    """Return the correlation coefficient of a template of mean 0 and norm 1 with each whole window.
+def cumulative(line: Lines, which: int, omit: bool, state: Lines, out: Lines) -> None:
+    """Take the sum (`which` 0), mean, min or max so far.
+
+    `state` carries the total or extreme, what the total could not take up, the count, and whether a
+    missing sample has broken it.
+    """
+    total, rest, count, is_broken = state[0], state[1], state[2], state[3] > 0
+    for i in range(line.size):
+        value = line[i]
+        if not np.isnan(value):
+            if which >= 2:
+                better = value < total if which == 2 else value > total
+                total = value if better or count == 0 else total
+            else:
+                following = total + value
+                if np.isfinite(following):
+                    if abs(total) >= abs(value):
+                        rest += (total - following) + value
+                    else:
+                        rest += (value - following) + total
+                total = following
+            count += 1
+        elif not omit:
+            is_broken = True
+        result = total + rest
+        if which == 1 and count > 0:
+            result /= count
+        out[i] = np.nan if is_broken or count == 0 else result
+    state[0], state[1], state[2], state[3] = total, rest, count, 1.0 if is_broken else 0.0
+
+
+@compiled
+def scores(line: Lines, template: Lines, out: Lines) -> None:
+    """Take the correlation coefficient of a template of mean 0 and norm 1 with each whole window.
 
     By the samples that there are, NaN where these are less than half; 0 where they are flat.
     """
     size = template.size
-    out = np.empty((lines.shape[0], lines.shape[1] - size + 1))
-    for column in range(lines.shape[0]):
-        for i in range(out.shape[1]):
-            count, largest, mean, shape_mean = 0, 0.0, 0.0, 0.0
-            for j in range(size):
-                value = lines[column, i + j]
-                if not np.isnan(value):
-                    count += 1
-                    mean += value
-                    shape_mean += template[j]
-                    largest = max(largest, abs(value))
-            if 2 * count < size or largest == 0.0 or np.isinf(largest):
-                out[column, i] = 0.0 if largest == 0.0 and 2 * count >= size else np.nan
-                continue
-            mean /= count
-            shape_mean /= count
-            product, square, shape_square = 0.0, 0.0, 0.0
-            for j in range(size):
-                value = lines[column, i + j]
-                if not np.isnan(value):
-                    # On the scale of the window, so that no square is too large or too small.
-                    distance, shape = (value - mean) / largest, template[j] - shape_mean
-                    product += distance * shape
-                    square += distance * distance
-                    shape_square += shape * shape
-            flat = square <= count * 1e-30 or shape_square <= 1e-24
-            out[column, i] = 0.0 if flat else product / np.sqrt(square * shape_square)
-    return out
+    for i in range(out.size):
+        count, largest, mean, shape_mean = 0, 0.0, 0.0, 0.0
+        for j in range(size):
+            value = line[i + j]
+            if not np.isnan(value):
+                count += 1
+                mean += value
+                shape_mean += template[j]
+                largest = max(largest, abs(value))
+        if 2 * count < size or largest == 0.0 or np.isinf(largest):
+            out[i] = 0.0 if largest == 0.0 and 2 * count >= size else np.nan
+            continue
+        mean /= count
+        shape_mean /= count
+        product, square, shape_square = 0.0, 0.0, 0.0
+        for j in range(size):
+            value = line[i + j]
+            if not np.isnan(value):
+                # On the scale of the window, so that no square is too large or too small.
+                distance, shape = (value - mean) / largest, template[j] - shape_mean
+                product += distance * shape
+                square += distance * distance
+                shape_square += shape * shape
+        flat = square <= count * 1e-30 or shape_square <= 1e-24
+        out[i] = 0.0 if flat else product / np.sqrt(square * shape_square)

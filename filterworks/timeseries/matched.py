@@ -45,8 +45,8 @@ def matched(
     >>> from filterworks.timeseries import SeriesChain
     >>> stream = SeriesChain.parse("matched:taps=0/1/3").stream(1)
     >>> scores = stream.push(np.array([[5.0], [5], [7], [11], [5], [5]])), stream.finish()
-    >>> stream.report.peaks
-    [Peak(column=0, row=2, seconds=None, score=1.0)]
+    >>> [(peak.column, peak.row, round(peak.score, 9)) for peak in stream.report.peaks]
+    [(0, 2, 1.0)]
     """
     shape = as_taps("taps", taps, template)
     centred = shape - shape.mean()
@@ -88,7 +88,8 @@ class Matched:
 def _scores(window: Window, template: Taps, omit: bool) -> Lines:
     from filterworks.timeseries import loops  # compiled when first needed
 
-    result = loops.scores(window.part.lines, template)
+    lines = window.part.lines
+    result = loops.by_line(loops.scores, lines, lines.shape[1] - template.size + 1, template)
     if not omit:
         result[any_in_windows(missing_inside(window), template.size)] = np.nan
     return result

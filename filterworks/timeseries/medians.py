@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from filterworks.timeseries.loops import Lines, Places, compiled
+from filterworks.timeseries.loops import Lines, Places, by_line, compiled
 
 # From so many samples on, a tree finds a window's median sooner than a sorted list.
 LONG_WINDOW = 400
@@ -107,12 +107,13 @@ def _select(tree: Places, index: int, step: int) -> int:
 
 
 @compiled
-def _long_medians(line: Lines, lows: Places, highs: Places, omit: bool, out: Lines) -> None:
+def _long_medians(line: Lines, order: Places, lows: Places, highs: Places, omit: bool, out: Lines) -> None:
     """Take the medians from counts of the samples' ranks, kept in a tree of partial sums.
+
+    `order` sorts the line.
 
     Source: Fenwick, "A new data structure for cumulative frequency tables", Softw. Pract. Exper. 24 (1994).
     """
-    order = np.argsort(line)
     ranks, tree = np.empty(line.size, np.int64), np.zeros(line.size + 1, np.int64)
     for rank in range(line.size):
         ranks[order[rank]] = rank
@@ -138,16 +139,12 @@ def _long_medians(line: Lines, lows: Places, highs: Places, omit: bool, out: Lin
             out[i] = lower / 2 + upper / 2
 
 
-@compiled
 def medians(lines: Lines, lows: Places, highs: Places, omit: bool) -> Lines:
-    """Return the median of each window; windows only move on, and leave no sample out between them."""
+    """Return the median of each window of each line; windows only move on, and overlap."""
+    longest = int((highs - lows).max(initial=1))
+    if longest <= LONG_WINDOW:
+        return by_line(_short_medians, lines, lows.size, lows, highs, omit, longest)
     out = np.empty((lines.shape[0], lows.size))
-    longest = np.max(highs - lows) if lows.size else 0
-    for column in range(lines.shape[0]):
-        if longest > LONG_WINDOW:
-            _long_medians(lines[column], lows, highs, omit, out[column])
-        elif longest:
-            _short_medians(lines[column], lows, highs, omit, longest, out[column])
-        else:
-            out[column] = np.nan
+    for line, row in zip(lines, out, strict=True):
+        _long_medians(line, np.argsort(line), lows, highs, omit, row)
     return out

@@ -113,7 +113,9 @@ class Nearby:
         inside = slice(self._start - base, stop - base)
         self._start, self._due = stop, np.nan
         seconds = times(held)
-        lows, highs = loops.bounds(seconds, inside.start, inside.stop, self._back, self._ahead)
+        lows, highs = np.empty((2, stop - base - inside.start), np.int64)
+        low = int(np.searchsorted(seconds, seconds[inside.start] - self._back))
+        loops.bounds(seconds, inside.start, low, self._back, self._ahead, lows, highs)
         block = held[inside]
         near = slice(lows[0], highs[-1])
         lines = self._function(

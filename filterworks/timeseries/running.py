@@ -112,25 +112,23 @@ class ExponentialState:
 
     def __init__(self, columns: int, decay: float, adjust: bool, halflife: float | None, omit: bool) -> None:
         self._decay, self._adjust, self._halflife, self._omit = decay, adjust, halflife, omit
-        self._means = np.full(columns, np.nan)
-        self._weights = np.ones(columns)
-        self._broken = np.zeros(columns, dtype=bool)
+        # The mean, its weight, and whether a missing sample has broken it.
+        self._states = np.tile([np.nan, 1.0, 0.0], (columns, 1))
         self._last = np.nan
 
     def __call__(self, part: Part) -> Lines:
         """Return the results for the next samples."""
         from filterworks.timeseries import loops  # compiled when first needed
 
-        decays = np.full(1, self._decay)
+        gaps = np.empty(0)
         if self._halflife is not None:
             seconds = times(part)
             first = seconds[0] if np.isnan(self._last) else self._last
-            decays = self._decay ** (np.diff(seconds, prepend=first) / self._halflife)
+            gaps = np.diff(seconds, prepend=first) / self._halflife
             self._last = float(seconds[-1])
         newest = 1.0 if self._adjust else 1.0 - self._decay
-        return loops.exponential(
-            part.lines, decays, newest, self._adjust, self._omit, self._means, self._weights, self._broken
-        )
+        settings = (self._decay, gaps, newest, self._adjust, self._omit)
+        return loops.carried(loops.exponential, part.lines, self._states, *settings)
 
 
 def cumulative(function: str = "sum") -> Design:
@@ -179,12 +177,11 @@ class CumulativeState:
 
     def __init__(self, columns: int, function: str, omit: bool) -> None:
         self._which, self._omit = CUMULATIVE.index(function), omit
-        # Total, its compensation and the count; or the extreme, nothing and the count.
-        self._state = np.zeros((columns, 3))
-        self._broken = np.zeros(columns, dtype=bool)
+        # As the loop carries it.
+        self._states = np.zeros((columns, 4))
 
     def __call__(self, part: Part) -> Lines:
         """Return the results for the next samples."""
         from filterworks.timeseries import loops  # compiled when first needed
 
-        return loops.cumulative(part.lines, self._which, self._omit, self._state, self._broken)
+        return loops.carried(loops.cumulative, part.lines, self._states, self._which, self._omit)
