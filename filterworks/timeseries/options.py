@@ -31,7 +31,8 @@ class Options:
         ``center``: the window lies around the sample; ``past``: it ends there (causal).
     boundary
         What lies before the first and after the last sample; names in :mod:`filterworks.boundaries`.
-        ``wrap`` needs the end before the first result, so a stream holds the whole series. On uneven times windows in time end where the series ends, as under ``omit``.
+        ``wrap`` needs the end before the first result, so a stream holds the whole series. On uneven
+        times windows in time end where the series ends, as under ``omit``.
     nan_policy
         None: filters that average omit missing samples, the others propagate them; or ``omit``,
         ``propagate``, ``raise`` for all.
