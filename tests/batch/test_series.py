@@ -107,7 +107,6 @@ def test_block_sizes_change_no_byte(station, tmp_path, command, monkeypatch, arg
     made = []
     for number, size in enumerate((1 << 23, 1, 50, 1000)):
         monkeypatch.setattr(text, "BLOCK", size)
-        monkeypatch.setattr(text.TextTable.blocks, "__defaults__", (size,))
         out = tmp_path / str(number)
         assert command("series", station, "-o", out, *arguments).code == 0
         made.append(tree(out))
@@ -217,7 +216,7 @@ def test_groups_are_filtered_each_by_itself_and_come_back_in_row_order(tmp_path,
     )
     frame["sensor"] = "s" + frame["sensor"].astype(str)
     frame.to_csv(tmp_path / "a.csv", index=False)
-    monkeypatch.setattr(text.TextTable.blocks, "__defaults__", (777,))
+    monkeypatch.setattr(text, "BLOCK", 777)
     arguments = ["-f", "gaussian:sigma=6s", "--by", "sensor", "--json"]
     result = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", *arguments)
     assert result.code == 0, result.err
@@ -500,29 +499,29 @@ def test_killed_at_any_moment_nothing_is_lost_or_half_written(long_table, tmp_pa
     assert tree(tmp_path / "out") == expected
 
 
+def peak_of(source, out, block):
+    """MiB that a process takes at most to filter a table in blocks of so many bytes."""
+    code = (
+        "import resource, sys; from filterworks.files.tables import text; text.BLOCK = int(sys.argv[3])\n"
+        "sys.argv = ['filterworks', 'series', sys.argv[1], '-o', sys.argv[2], '-f', 'mean:window=101', '-q']\n"
+        "from filterworks.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, source, out, str(block)]
+    code, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert code == "0"
+    return int(peak) / 1024
+
+
 def test_memory_stays_flat_for_ten_times_the_rows(tmp_path, long_table):
-    large = tmp_path / "large.csv"
-    head, _, body = (long_table / "a.csv").read_bytes().partition(b"\n")
+    small, large = long_table / "a.csv", tmp_path / "large.csv"
+    head, _, body = small.read_bytes().partition(b"\n")
     with large.open("wb") as file:
         file.write(head + b"\n")
-        for _ in range(5):
-            file.write(body)  # two million rows
-    peaks = {}
-    for name, source in (("small", long_table / "a.csv"), ("large", large)):
-        code = (
-            "import resource, sys; sys.argv = ['filterworks', 'series', sys.argv[1], '-o', sys.argv[2], '-f', 'mean:window=101', '-q']\n"
-            "from filterworks.cli import main\n"
-            "try: main()\n"
-            "except SystemExit as end: print(end.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code, source, tmp_path / f"{name}.out.csv"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        code, peak = map(int, done.stdout.split())
-        assert code == 0
-        peaks[name] = peak / 1024
-    assert peaks["large"] < 450
-    assert peaks["large"] < peaks["small"] + 150
+        for _ in range(10):
+            file.write(body)  # four million rows
+    assert peak_of(large, tmp_path / "a.out.csv", text.BLOCK) < 600
+    # In blocks so small that the short table too has more of them than are ever in flight.
+    peaks = [peak_of(source, tmp_path / f"{n}.out.csv", 1 << 19) for n, source in enumerate((small, large))]
+    assert peaks[1] < peaks[0] + 60

@@ -81,14 +81,14 @@ class ParquetTable:
         return [text or "" for text in first[name].to_list()]
 
     def blocks(
-        self, values: Sequence[str], texts: Sequence[str], executor: Executor, size: int = ROWS
+        self, values: Sequence[str], texts: Sequence[str], executor: Executor, size: int | None = None
     ) -> Iterator[Block]:
-        """Yield the rows in order, `size` at a time; the first is row 1."""
+        """Yield the rows in order, `size` (`ROWS` unless given) at a time; the first is row 1."""
         import polars as pl
 
         wanted = list(dict.fromkeys([*values, *texts]))
         scan = pl.scan_parquet(self.path).select(wanted)
-        start = 0
+        start, size = 0, size or ROWS
         batches = (scan.slice(first, size) for first in range(0, self._rows, size))
         ahead = executor.submit(_collected, next(batches)) if self._rows else None
         while ahead is not None:

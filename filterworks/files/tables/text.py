@@ -110,7 +110,7 @@ class TextTable:
         return FileError(f"{place}: {message}")
 
     def blocks(
-        self, values: Sequence[str], texts: Sequence[str], executor: Executor, size: int = BLOCK
+        self, values: Sequence[str], texts: Sequence[str], executor: Executor, size: int | None = None
     ) -> Iterator[Block]:
         """Yield the rows in order; blocks are parsed ahead by the executor.
 
@@ -119,7 +119,7 @@ class TextTable:
         values, texts
             Names of the columns wanted as numbers, and as they stand.
         size
-            Bytes of a block.
+            Bytes of a block, `BLOCK` unless given.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class TextTable:
         parser = Parser(Layout(self.dialect, positions[0], positions[1], self.reading.null))
         line = self.dialect.lines + 1
         try:
-            for future in _ahead(executor, parser.parse, self.pieces(size)):
+            for future in _ahead(executor, parser.parse, self.pieces(size or BLOCK)):
                 block = future.result()
                 block.first_line = line
                 line += block.lines
