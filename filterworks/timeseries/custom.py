@@ -81,9 +81,11 @@ def _named(function: Callable[..., kernels.Kernel]) -> Callable[..., Design]:
     return design
 
 
-# The kernels that have a meaning along one axis, but for those with a filter of their own.
+# Kernels with a filter of their own, and those whose names promise smoothing across a second axis.
+_OTHERS = ("mean", "gaussian", "binomial", "sobel", "prewitt", "scharr")
+
 NAMED = tuple(
     _named(function)
     for name, function in kernels.KERNELS.items()
-    if "ndim" in inspect.signature(function).parameters and name not in ("mean", "gaussian", "binomial")
+    if "ndim" in inspect.signature(function).parameters and name not in _OTHERS
 )
