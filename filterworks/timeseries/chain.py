@@ -254,8 +254,8 @@ class SeriesChain:
             raise ArgumentError(must("values", "of one or two axes", array.shape))
         rows = array.reshape(len(array), array.shape[1] if array.ndim == 2 else 1)
         stream = self.stream(rows.shape[1], sampling, options)
-        out = np.concatenate([stream.push(rows, seconds), stream.finish()])
-        return out.reshape(array.shape)
+        when = None if seconds is None else np.asarray(seconds, dtype=np.float64)
+        return stream.whole(rows, when).reshape(array.shape)
 
     def __str__(self) -> str:
         return " | ".join(map(str, self.steps))

@@ -172,7 +172,7 @@ def _frame(
         for new in names:
             if new in frame.names:
                 raise ArgumentError(f"there is a column {new!r} already; choose another `suffix`")
-    rows = np.stack([frame.numbers(one) for one in chosen], axis=1)
+    rows = np.stack([frame.numbers(one) for one in chosen]).T
     seconds = _as_seconds(times, len(rows))
     results = np.empty_like(rows)
     for members in _members(frame, by, len(rows)):
@@ -263,5 +263,4 @@ def _whole(
     seconds: NDArray[np.float64] | None,
     sampling: Sampling,
 ) -> NDArray[np.float64]:
-    stream = chain.stream(rows.shape[1], sampling, options)
-    return np.concatenate([stream.push(rows, seconds), stream.finish()])
+    return chain.stream(rows.shape[1], sampling, options).whole(rows, seconds)

@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries.sampling import check_order
-from filterworks.timeseries.stages import Part, Stage, joined
+from filterworks.timeseries.stages import Lines, Part, Stage, joined
 
 Marks = NDArray[np.bool_]
+# Rows that go through a stream at once where all of them are there: a few blocks, which stay in the cache.
+_SLICE = 1 << 17
 
 
 class SampleError(ArgumentError):
@@ -157,6 +159,18 @@ class SeriesStream:
         shorts = ((name, stage.short) for name, stage in self._stages)
         self.report.short = next((f"{name}: {short}" for name, short in shorts if short), None)
         return self._delivered(part)
+
+    def whole(self, rows: NDArray[np.float64], seconds: Lines | None) -> NDArray[np.float64]:
+        """Return the results of a whole series that is in memory; it is pushed in slices."""
+        out = np.empty((self.columns, len(rows))).T
+        done = 0
+        for start in range(0, len(rows), _SLICE):
+            part = slice(start, start + _SLICE)
+            results = self.push(rows[part], None if seconds is None else seconds[part])
+            out[done : done + len(results)] = results
+            done += len(results)
+        out[done:] = self.finish()
+        return out
 
     def _checked(self, values: ArrayLike, seconds: ArrayLike | None) -> Part:
         rows = np.asarray(values, dtype=np.float64)
