@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 ROWS = 4_000_000
-TURNS = 5
+TURNS = 3
 MEAN = """
 import sys, polars as pl
 pl.scan_csv(sys.argv[1]).with_columns(pl.col("a", "b", "c").rolling_mean(101, center=True)).sink_csv(sys.argv[2])
