@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +12,7 @@ import cv2
 import numpy as np
 
 from filterworks.arguments import compute_dtype
+from filterworks.batch.memory import MEMORY
 from filterworks.batch.render import Rendered, render
 from filterworks.batch.tasks import Made, Task
 from filterworks.errors import FileError, FilterworksError
@@ -55,29 +54,6 @@ class _Tally:
     difference: float | None = None
 
 
-class _Budget:
-    """Bytes of pixels that the threads of a process hold together; one image is always let in."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._held, self._changed = limit, 0, threading.Condition()
-
-    @contextmanager
-    def held(self, size: int) -> Iterator[None]:
-        """Wait until `size` bytes fit, then hold them."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._held == 0 or self._held + size <= self._limit)
-            self._held += size
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._held -= size
-                self._changed.notify_all()
-
-
-_MEMORY = _Budget(1_200_000_000)
-
-
 @lru_cache(maxsize=8)
 def _chain(text: str) -> Chain:
     return Chain.parse(text)
@@ -91,7 +67,7 @@ def _filter_file(task: ImageTask, partial: Path) -> _Tally:
         refusal = check_writable(partial.suffix, reader.info)
         if refusal:
             raise FileError(f"{task.input}: {refusal}")
-        with _MEMORY.held(math.prod(reader.info.shape) * reader.info.dtype.itemsize):
+        with MEMORY.held(math.prod(reader.info.shape) * reader.info.dtype.itemsize):
             write_image(partial, _pages(task, reader, tally), reader.info, quality=task.quality)
     return tally
 

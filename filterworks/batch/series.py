@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from filterworks.arguments import Array
 from filterworks.batch.lanes import Key, Lane, Lanes, grouped
+from filterworks.batch.memory import MEMORY
 from filterworks.batch.preparation import in_order, resampled
 from filterworks.batch.series_job import SeriesInput, Settings
 from filterworks.batch.survey import Clock, Roles, assign
@@ -24,6 +25,8 @@ from filterworks.timeseries import Sampling, SeriesChain
 _LISTED = 1000
 # Results of one group that are computed at once, at most and at least, and those of all groups together.
 _BLOCK, _LEAST_BLOCK, _HELD = 1 << 16, 1 << 6, 1 << 20
+# Memory that a table takes: so much at most, and for each byte of a small one.
+_MOST, _PER_BYTE = 200_000_000, 40
 # Parsing and rendering run beside filtering; polars has threads of its own.
 _THREADS = 3
 
@@ -66,10 +69,18 @@ class SeriesTask(Task):
         # Beside the result: where it fits, copies fit too.
         beside = place.parent if place.name else None
         with (
+            MEMORY.held(min(_MOST, _PER_BYTE * _size(Path(self.input)))),
             ThreadPoolExecutor(_THREADS) as executor,
             tempfile.TemporaryDirectory(prefix="filterworks-", dir=beside) as folder,
         ):
             return _Work(self, place, file, executor, Path(folder)).run()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # opening it will say why
 
 
 def _block(groups: int) -> int:

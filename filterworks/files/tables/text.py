@@ -21,7 +21,8 @@ from filterworks.files.tables.quoting import NEWLINE, QUOTE, last_line_end
 _START = 1 << 20
 # A header or a quoted field that is longer is a quote that never closes.
 _LONGEST = 1 << 26
-BLOCK = 1 << 22
+# Bytes of a block at most; rows, roughly; bytes at least where rows are short.
+BLOCK, _ROWS, _LEAST = 1 << 22, 1 << 17, 1 << 18
 # Blocks that are being parsed or wait for it: one is used, one is ready, one is in work.
 _AHEAD = 3
 
@@ -119,7 +120,7 @@ class TextTable:
         values, texts
             Names of the columns wanted as numbers, and as they stand.
         size
-            Bytes of a block, `BLOCK` unless given.
+            Bytes of a block; `BLOCK`, less where rows are short, unless given.
 
         Raises
         ------
@@ -130,13 +131,21 @@ class TextTable:
         parser = Parser(Layout(self.dialect, positions[0], positions[1], self.reading.null))
         line = self.dialect.lines + 1
         try:
-            for future in _ahead(executor, parser.parse, self.pieces(size or BLOCK)):
+            for future in _ahead(executor, parser.parse, self.pieces(size or self._block)):
                 block = future.result()
                 block.first_line = line
                 line += block.lines
                 yield block
         except CellError as error:
             raise self.fault(line + error.row, error.column, str(error)) from None
+
+    @property
+    def _block(self) -> int:
+        """Bytes of a block: as numbers, short rows take many times the memory of their text."""
+        sample = self._sample
+        if sample is None:
+            return BLOCK
+        return min(BLOCK, max(_ROWS * len(self._start[0]) // sample.rows, _LEAST))
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """Yield whole lines; what a file holds after its last row is left out."""
