@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TextIO
@@ -65,12 +65,33 @@ class Lines:
             self.say(f"failed: {printable(outcome.error or '')}")
             if outcome.trace and self.verbose:
                 self.say(outcome.trace.rstrip())
-        elif self.verbose:
+            return
+        if self.verbose:
             self.say(printable(f"{outcome.state}: {item.input} -> {item.output}"))
+            for line in _told(outcome.made.details):
+                self.say(printable(f"  {line}"))
+        if not self.quiet:
+            for warning in outcome.made.details.get("warnings", ()):
+                self.say(printable(f"warning: {item.input}: {warning}"))
 
     def say(self, text: str) -> None:
         """Write a line of its own."""
         click.echo(text, err=True)
+
+
+def _told(details: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is to be said of a table: its time, and what was missing."""
+    time = details.get("time")
+    if time:
+        rhythm = "" if "regular" not in time else ", even" if time["regular"] else ", uneven"
+        step = f", a row every {time['step']:g} s" if "step" in time else ""
+        found = " (found by itself)" if time["found"] else ""
+        yield f"time: column {time['column']!r}{found}, format {time['format']}{rhythm}{step}"
+    for name, counts in details.get("columns", {}).items():
+        if counts["missing"]:
+            yield f"column {name!r}: {counts['missing']} missing, {counts['filled']} of them filled"
+    if "peaks_total" in details:
+        yield f"{details['peaks_total']} peaks, listed by --json"
 
 
 class _Bar(Lines):

@@ -196,6 +196,7 @@ def test_a_window_longer_than_the_series_is_a_warning(tmp_path, command):
     result = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=11", "--json")
     assert result.code == 0
     (warning,) = result.json["done"][0]["warnings"]
+    assert f"warning: {tmp_path}/a.csv: {warning}" in result.err
     assert warning == "mean: its window of 11 samples is longer than the series of 3"
 
 

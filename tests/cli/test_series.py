@@ -91,6 +91,16 @@ def test_dry_run_quiet_and_verbose(table, command):
     assert "mean:window=3" in status.out
 
 
+def test_the_report_tells_the_time_and_what_was_missing(table, command):
+    told = command(
+        "series", table, "-o", "b.csv", "-f", "mean:window=3min", "--null", "21", "--fill", "-v"
+    ).err
+    assert (
+        "time: column 'time' (found by itself), format %Y-%m-%dT%H:%M:%S%.fZ, even, a row every 60 s" in told
+    )
+    assert "column 'temp': 12 missing, 12 of them filled" in told
+
+
 def test_a_job_file_and_the_command_line_are_two_spellings(table, command):
     (table.parent / "job.toml").write_text(
         '[input]\npaths = ["a.csv"]\ncolumns = ["temp"]\nnull = ["21"]\n[[filter]]\nname = "mean"\nwindow = "3min"\n'

@@ -23,6 +23,8 @@ _START = 1 << 20
 _LONGEST = 1 << 26
 # Bytes of a block at most; rows, roughly; bytes at least where rows are short.
 BLOCK, _ROWS, _LEAST = 1 << 22, 1 << 17, 1 << 18
+# Texts of a column that are looked at to find out how a time is told.
+_SHOWN = 100
 # Blocks that are being parsed or wait for it: one is used, one is ready, one is in work.
 _AHEAD = 3
 
@@ -98,12 +100,14 @@ class TextTable:
         return data if len(self.names) == 1 else without_blank_end(data)
 
     def sample(self, name: str) -> list[str]:
-        """Return the first texts of a column, without quotes."""
+        """Return the first texts of a column that are not empty, without quotes."""
         block = self._sample
         if block is None:
             return []
-        texts = block.text(self.names.index(name)).fill_null("").to_list()
-        return [text.strip().strip('"') if self.dialect.quotes else text.strip() for text in texts]
+        texts = block.text(self.names.index(name)).fill_null("").str.strip_chars()
+        if self.dialect.quotes:
+            texts = texts.str.strip_chars('"')
+        return texts.filter(texts != "").head(_SHOWN).to_list()
 
     def fault(self, line: int, column: str | None, message: str) -> FileError:
         """Return the error that names file, line and column."""
