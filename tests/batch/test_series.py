@@ -501,13 +501,18 @@ def test_killed_at_any_moment_nothing_is_lost_or_half_written(long_table, tmp_pa
 
 
 def peak_of(source, out, block):
-    """MiB that a process takes at most to filter a table in blocks of so many bytes."""
+    """MiB that a process takes at most to filter a table in blocks of so many bytes.
+
+    Linux's ru_maxrss would count what this process held when it started the child.
+    """
     code = (
-        "import resource, sys; from filterworks.files.tables import text; text.BLOCK = int(sys.argv[3])\n"
+        "import pathlib, sys; from filterworks.files.tables import text; text.BLOCK = int(sys.argv[3])\n"
         "sys.argv = ['filterworks', 'series', sys.argv[1], '-o', sys.argv[2], '-f', 'mean:window=101', '-q']\n"
         "from filterworks.cli import main\n"
         "try: main()\n"
-        "except SystemExit as end: print(end.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "except SystemExit as end:\n"
+        "    status = pathlib.Path('/proc/self/status').read_text()\n"
+        "    print(end.code, status.split('VmHWM:')[1].split()[0])"
     )
     command = [sys.executable, "-c", code, source, out, str(block)]
     code, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
