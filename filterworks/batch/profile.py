@@ -14,7 +14,7 @@ from filterworks.batch.series_job import SeriesInput
 from filterworks.batch.survey import Clock, assign
 from filterworks.drawing.plots import Curve
 from filterworks.errors import ArgumentError, unknown
-from filterworks.files.tables import Reading, open_table
+from filterworks.files.tables import open_table
 
 # Parts of a curve, each with its least and greatest value: more than a plot has pixels.
 PARTS = 2000
@@ -69,8 +69,7 @@ def outlines(
     FileError
         If the table or a column cannot be used.
     """
-    options = Reading(reading.delimiter, reading.null, reading.header, reading.quotes)
-    table = open_table(path, options)
+    table = open_table(path, reading.text)
     roles = assign(table, reading.model_copy(update={"columns": None if names is None else tuple(names)}))
     clock = Clock(table, *roles.time) if roles.time else None
     with ThreadPoolExecutor(2) as executor:

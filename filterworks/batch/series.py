@@ -18,7 +18,7 @@ from filterworks.batch.series_job import SeriesInput, Settings
 from filterworks.batch.survey import Clock, Roles, assign
 from filterworks.batch.tasks import SHARES, Made, Task, hasher
 from filterworks.errors import ArgumentError, FileError
-from filterworks.files.tables import Block, Reading, Sink, Table, open_table, write_table
+from filterworks.files.tables import Block, Sink, Table, open_table, write_table
 from filterworks.timeseries import Sampling, SeriesChain
 
 # Peaks that are listed; the rest is only counted.
@@ -108,8 +108,7 @@ class _Work:
         given = task.reading
         self.task, self.place, self.file, self.executor = task, place, file, executor
         self.chain = SeriesChain.from_steps(task.filters)
-        reading = Reading(given.delimiter, given.null, given.header, given.quotes)
-        self.table: Table = open_table(Path(task.input), reading)
+        self.table: Table = open_table(Path(task.input), given.text)
         self.roles: Roles = assign(self.table, given)
         self.table = self._prepared(folder)
         self.by = [self.table.names.index(name) for name in self.roles.by]

@@ -52,7 +52,7 @@ class SeriesInput(AnyInput):
     ----------
     kind
         Says that these are tables.
-    delimiter, null, header, quotes
+    delimiter, null, header, quotes, decimal
         As in :class:`filterworks.files.tables.Reading`.
     columns
         Names, globs or ``dtype:float`` of the columns to filter; None: all numbers but time and group.
@@ -71,11 +71,17 @@ class SeriesInput(AnyInput):
     null: tuple[str, ...] = Field(default=(), strict=False)
     header: bool = True
     quotes: bool = True
+    decimal: Literal[".", ","] = "."
     columns: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)
     time: str | None = None
     time_format: Annotated[str, AfterValidator(_time_format)] | None = None
     by: tuple[str, ...] = Field(default=(), strict=False)
     sort: bool = False
+
+    @property
+    def text(self) -> Reading:
+        """How text is to be taken."""
+        return Reading(self.delimiter, self.null, self.header, self.quotes, self.decimal)
 
 
 class SeriesOutput(AnyOutput):

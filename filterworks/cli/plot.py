@@ -19,6 +19,9 @@ from filterworks.errors import JobError
 @click.option("--no-time", is_flag=True, help="Draw over the number of the row.")
 @click.option("--time-format", metavar="FORMAT", help="As for `filterworks series`.")
 @click.option("--delimiter", metavar="SIGN", help="Such as ; or tab; found by itself.")
+@click.option(
+    "--decimal", type=click.Choice([".", ","]), default=".", help="What stands before the decimals."
+)
 @click.option("--null", metavar="A,B", help="What stands for a missing value besides nothing and NaN.")
 @click.option("--response", is_flag=True, help="Draw the impulse and frequency response of -f instead.")
 @click.option(
@@ -76,6 +79,7 @@ def _draw_tables(before: str, after: str, output: Path, options: dict[str, Any])
         paths=(before,),
         delimiter=options["delimiter"],
         null=tuple(listed(options["null"]) or ()),
+        decimal=options["decimal"],
         time="" if options["no_time"] else options["time"],
         time_format=options["time_format"],
     )

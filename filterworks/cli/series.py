@@ -24,6 +24,9 @@ _READING = (
     ),
     click.option("--sort", is_flag=True, help="Bring the rows into the order of their times."),
     click.option("--delimiter", metavar="SIGN", help="Such as ; or tab; found by itself."),
+    click.option(
+        "--decimal", type=click.Choice([".", ","]), help="What stands before the decimals; a point."
+    ),
     click.option("--null", metavar="A,B", help="What stands for a missing value besides nothing and NaN."),
     click.option("--no-header", is_flag=True, help="The first line is data; columns are called 1, 2, …"),
     click.option("--no-quotes", is_flag=True, help="Quotes are signs like any other."),
@@ -100,7 +103,7 @@ def _own(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the options of tables, by section of the job."""
     return {
         "input": {
-            **{key: options[key] for key in ("delimiter", "time_format")},
+            **{key: options[key] for key in ("delimiter", "time_format", "decimal")},
             **{key: listed(options[key]) for key in ("columns", "by", "null")},
             "time": "" if options["no_time"] else options["time"],
             "sort": options["sort"] or None,

@@ -381,6 +381,15 @@ def test_resampling_makes_the_times_even(tmp_path, command):
     ).read_text() == "time;v\n2024-01-01T00:00:00Z;1.0\n2024-01-01T00:00:02Z;4.0\n2024-01-01T00:00:04Z;6.0\n"
 
 
+def test_decimal_commas_everywhere(tmp_path, command):
+    (tmp_path / "a.csv").write_text("time;v\n0,5;1,5\n1,5;2,5\n1,0;6,5\n")
+    arguments = ("series", tmp_path / "a.csv", "-f", "mean:window=1", "--decimal", ",", "--sort")
+    assert command(*arguments, "-o", tmp_path / "b.csv").code == 0
+    assert (tmp_path / "b.csv").read_text() == "time;v\n0,5;1,5\n1,0;6,5\n1,5;2,5\n"
+    assert command(*arguments, "-o", tmp_path / "c.csv", "--resample", "500ms").code == 0
+    assert (tmp_path / "c.csv").read_text().splitlines()[1:] == ["0.5;1,5", "1.0;6,5", "1.5;2,5"]
+
+
 def test_parquet_keeps_its_other_columns(tmp_path, command):
     rng = np.random.default_rng(7)
     rows = 1000

@@ -234,6 +234,17 @@ def test_quotes_may_be_taken_as_text(table):
     assert rewritten(table(data), ["a"], quotes=False).replace(b".0", b"") == data
 
 
+def test_decimal_commas(table):
+    data = b't;x;"y"\n1,5;2,25;"3,5"\n2;1.5;\n'
+    with pytest.raises(FileError, match=r"line 3, column 'x': '1\.5' is not a number"):
+        rewritten(table(data), ["x"], decimal=",")
+    data = data.replace(b"1.5", b"-1e-30")
+    for size in (1, 1 << 20):
+        got = rewritten(table(data), decimal=",", size=size)
+        assert got == b't;x;"y"\n1,5;2,25;"3,5"\n2,0;-1e-30;\n'
+    assert [column.kind for column in open_table(table(data), Reading(decimal=",")).columns] == ["float"] * 3
+
+
 def test_a_table_without_a_header(table):
     assert rewritten(table(b"1,x\n2,y\n"), ["1"], header=False) == b"1.0,x\n2.0,y\n"
 

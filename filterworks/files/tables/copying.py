@@ -48,11 +48,13 @@ def copy_rows(
         file.write(dialect.mark)
         if dialect.lines:
             head.write_csv(file, separator=separator, line_terminator=dialect.newline.decode())
+        decimal = table.reading.decimal
         for frame in frames:
-            frame.write_csv(
+            written = pl.col(pl.Float64).cast(pl.String).str.replace(".", decimal, literal=True)
+            (frame if decimal == "." else frame.with_columns(written)).write_csv(
                 file, include_header=False, separator=separator, line_terminator=dialect.newline.decode()
             )
-    return TextTable(place, Reading(separator, (), bool(dialect.lines)), table.shown)
+    return TextTable(place, Reading(separator, header=bool(dialect.lines), decimal=decimal), table.shown)
 
 
 def _as_time(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.DataFrame:

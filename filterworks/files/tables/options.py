@@ -34,6 +34,8 @@ class Reading:
         Whether the first line names the columns; without it they are called 1, 2, 3, …
     quotes
         Whether ``"`` encloses fields; if not it is a sign like any other.
+    decimal
+        ``.`` or ``,``: what stands before the decimals, in results too.
 
     Examples
     --------
@@ -45,6 +47,7 @@ class Reading:
     null: tuple[str, ...] = ()
     header: bool = True
     quotes: bool = True
+    decimal: str = "."
 
     def __post_init__(self) -> None:
         if self.delimiter is None:

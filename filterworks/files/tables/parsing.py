@@ -38,14 +38,15 @@ class Layout:
         Positions of the columns that are numbers to be filtered.
     texts
         Positions of the columns that are kept as text; None: all that are not in `values`.
-    null
-        Texts that stand for a missing value besides nothing and NaN.
+    null, decimal
+        As in :class:`~filterworks.files.tables.options.Reading`.
     """
 
     dialect: Dialect
     values: tuple[int, ...]
     texts: tuple[int, ...]
     null: tuple[str, ...] = ()
+    decimal: str = "."
 
 
 class Parser:
@@ -54,7 +55,7 @@ class Parser:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         # A number among the names of missing values may be written in several ways.
-        self._careful = any(_is_number(name) for name in layout.null)
+        self._careful = layout.decimal != "." or any(_is_number(name) for name in layout.null)
 
     def parse(self, data: bytes) -> Block:
         """Return the rows of whole lines.
@@ -179,7 +180,7 @@ class Parser:
                 block.quoted[position] = quoted
                 text = text.str.strip_chars('"')
         text = text.str.strip_chars()
-        values = text.cast(pl.Float64, strict=False)
+        values = numbers_of(text, self.layout.decimal)
         missing = missing_among(text, values, self.layout.null)
         bad = values.is_null() & ~missing
         if bad.any():
@@ -214,6 +215,16 @@ class Parser:
         except CellError as found:
             return found
         return CellError(" ".join(str(error).split())[:200], 0)
+
+
+def numbers_of(text: pl.Series, decimal: str) -> pl.Series:
+    """Return texts as numbers, null where they are none."""
+    import polars as pl
+
+    if decimal != ".":
+        # With a comma before the decimals, a point is no part of a number.
+        text = text.str.replace_all(".", "?", literal=True).str.replace(decimal, ".", literal=True)
+    return text.cast(pl.Float64, strict=False)
 
 
 def missing_among(text: pl.Series, values: pl.Series, null: tuple[str, ...]) -> pl.Series:

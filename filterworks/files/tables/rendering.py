@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def render(block: Block, results: Array, positions: Sequence[int], dialect: Dialect, adds: bool) -> bytes:
+def render(
+    block: Block, results: Array, positions: Sequence[int], dialect: Dialect, adds: bool, decimal: str = "."
+) -> bytes:
     """Return the lines of a block.
 
     Parameters
@@ -28,10 +30,14 @@ def render(block: Block, results: Array, positions: Sequence[int], dialect: Dial
         Where in the table the columns of the results stand.
     adds
         Whether the results are further columns at the end of each row rather than in place.
+    decimal
+        What stands before the decimals.
     """
     import polars as pl
 
-    made = {position: _series(block, results[:, n], position) for n, position in enumerate(positions)}
+    made = {
+        position: _series(block, results[:, n], position, decimal) for n, position in enumerate(positions)
+    }
     columns = [
         made[n] if n in made and not adds else block.text(n).rename(str(n)) for n in range(len(dialect.names))
     ]
@@ -53,15 +59,17 @@ def render(block: Block, results: Array, positions: Sequence[int], dialect: Dial
     return data if block.disguise is None else block.disguise.undo(data)
 
 
-def _series(block: Block, values: Array, position: int) -> pl.Series:
+def _series(block: Block, values: Array, position: int, decimal: str) -> pl.Series:
     """Return results as numbers, or as text where missing values or quotes must stay as they were."""
     import polars as pl
 
     numbers = pl.Series(str(position), np.ascontiguousarray(values), nan_to_null=True)
     missing, quoted = block.missing.get(position), block.quoted.get(position)
-    if missing is None and quoted is None:
+    if missing is None and quoted is None and decimal == ".":
         return numbers
     text = numbers.cast(pl.String)
+    if decimal != ".":
+        text = text.str.replace(".", decimal, literal=True)
     if quoted is not None:
         text = pl.select(pl.when(quoted).then('"' + text.fill_null("") + '"').otherwise(text)).to_series()
     if missing is not None:

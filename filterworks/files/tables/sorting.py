@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from filterworks.arguments import Array
-from filterworks.files.tables.options import Reading
 from filterworks.files.tables.parquet import ParquetTable
 from filterworks.files.tables.quoting import NEWLINE, QUOTE
 from filterworks.files.tables.text import BLOCK, TextTable
@@ -60,10 +60,7 @@ def sorted_text(table: TextTable, seconds: Array, place: Path) -> TextTable:
             file.seek(0, 2)
         file.write(table.trailer)
     spool.unlink()
-    reading = table.reading
-    return TextTable(
-        place, Reading(dialect.delimiter.decode(), reading.null, reading.header, reading.quotes), table.path
-    )
+    return TextTable(place, replace(table.reading, delimiter=dialect.delimiter.decode()), table.shown)
 
 
 def _move(spool: Path, places: Array, order: Array, write: Callable[[bytes], object]) -> None:
@@ -79,4 +76,4 @@ def sorted_parquet(table: ParquetTable, name: str, place: Path) -> ParquetTable:
     import polars as pl
 
     pl.scan_parquet(table.path).sort(name, maintain_order=True).sink_parquet(place)
-    return ParquetTable(place, table.path)
+    return ParquetTable(place, table.shown)

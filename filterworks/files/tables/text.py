@@ -14,7 +14,7 @@ from filterworks.files.tables.block import Block, CellError
 from filterworks.files.tables.compression import opened
 from filterworks.files.tables.dialect import Dialect, recognise
 from filterworks.files.tables.options import Column, Reading
-from filterworks.files.tables.parsing import Layout, Parser, missing_among
+from filterworks.files.tables.parsing import Layout, Parser, missing_among, numbers_of
 from filterworks.files.tables.quoting import NEWLINE, QUOTE, last_line_end
 
 # What is looked at to find delimiter, names and dtypes.
@@ -77,8 +77,7 @@ class TextTable:
         block = self._sample
         if block is None:
             return [Column(name, "empty") for name in self.names]
-        null = self.reading.null
-        return [Column(name, _kind(block, n, null)) for n, name in enumerate(self.names)]
+        return [Column(name, _kind(block, n, self.reading)) for n, name in enumerate(self.names)]
 
     @cached_property
     def _sample(self) -> Block | None:
@@ -132,7 +131,8 @@ class TextTable:
             With file, line and column.
         """
         positions = [tuple(self.names.index(name) for name in wanted) for wanted in (values, texts)]
-        parser = Parser(Layout(self.dialect, positions[0], positions[1], self.reading.null))
+        reading = self.reading
+        parser = Parser(Layout(self.dialect, positions[0], positions[1], reading.null, reading.decimal))
         line = self.dialect.lines + 1
         try:
             for future in _ahead(executor, parser.parse, self.pieces(size or self._block)):
@@ -227,15 +227,15 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _kind(block: Block, position: int, null: tuple[str, ...]) -> str:
+def _kind(block: Block, position: int, reading: Reading) -> str:
     """Return what the texts of a column are: the narrowest kind that fits them all."""
     import polars as pl
 
     text = block.text(position).fill_null("").str.strip_chars()
     if block.disguise is not None:
         text = text.str.strip_chars('"').str.strip_chars()
-    numbers = text.cast(pl.Float64, strict=False)
-    missing = missing_among(text, numbers, null)
+    numbers = numbers_of(text, reading.decimal)
+    missing = missing_among(text, numbers, reading.null)
     if missing.all():
         return "empty"
     words = int((numbers.is_null() & ~missing).sum())

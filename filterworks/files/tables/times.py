@@ -116,7 +116,9 @@ class TimeFormat:
         if texts.dtype.is_temporal():
             return texts.cast(pl.Datetime(self.unit)).to_physical()
         if self.counts is not None:
-            text = texts.cast(pl.String).str.strip_chars() if texts.dtype == pl.String else texts
+            text = texts
+            if texts.dtype == pl.String:
+                text = texts.str.strip_chars().str.replace(",", ".", literal=True)
             whole = text.cast(pl.Int64, strict=False)
             exact = whole.null_count() == text.null_count() and not texts.dtype.is_float()
             if exact and not isinstance(self._origin, float):
@@ -175,7 +177,7 @@ def _iso_format(match: re.Match[str]) -> str:
 
 def _epoch(text: str) -> TimeFormat | None:
     try:
-        count = abs(float(text))
+        count = abs(float(text.replace(",", ".")))
     except ValueError:
         return None
     for name, counts in _EPOCHS.items():

@@ -71,7 +71,13 @@ class TextWriter:
     def write(self, block: Block, results: Array) -> None:
         """Take the results of the next block."""
         rendered = self._executor.submit(
-            render, block, results, self._positions, self._table.dialect, self._adds
+            render,
+            block,
+            results,
+            self._positions,
+            self._table.dialect,
+            self._adds,
+            self._table.reading.decimal,
         )
         self._waiting.append(self._pen.submit(self._put, rendered))
         if len(self._waiting) > _BEHIND:
