@@ -112,6 +112,11 @@ class AnyJob(_Section, ABC):
         return name.lower().endswith(cls.SUFFIXES)
 
     @classmethod
+    def expects(cls, name: str) -> bool:
+        """Return whether a file that lies in a folder is meant; one that is named need only be read."""
+        return cls.accepts(name)
+
+    @classmethod
     def accepted(cls) -> str:
         """Return what to say of the suffixes that can be read."""
         return f"accepted are {' '.join(cls.SUFFIXES)}"

@@ -264,7 +264,7 @@ def _fill(worklist: Worklist, sources: list[_Source], job: AnyJob, problems: lis
         for path, inside in source.files(job.input.recursive):
             if source.is_glob and worklist.owns(path):
                 continue  # results are never read as inputs
-            if not job.accepts(path):
+            if not (job.accepts(path) if source.is_file or source.is_glob else job.expects(path)):
                 if source.is_file:
                     found.append(f"{path}: none of the {job.NOUN} has this suffix; {job.accepted()}")
                 worklist.ignored += 1

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from filterworks.batch.series import SeriesTask
 
 Method = Literal["mean", "linear", "nearest", "previous"]
+# Suffixes of tables among others.
+_LOOSE = (".txt", ".dat")
 # Parameters of filters that name a file, whose content counts rather than its name.
 _FILES = ("path", "template")
 
@@ -138,6 +140,12 @@ class SeriesJob(AnyJob):
     def accepts(cls, name: str) -> bool:
         """Return whether a file's suffix is one that can be read."""
         return table_suffix(name) is not None
+
+    @classmethod
+    def expects(cls, name: str) -> bool:
+        """Return whether a file that lies in a folder is meant: texts there are notes more often."""
+        suffix = table_suffix(name)
+        return suffix is not None and not suffix.startswith(_LOOSE)
 
     @classmethod
     def accepted(cls) -> str:

@@ -31,7 +31,7 @@ def station(tmp_path):
         )
         frame.loc[::37, "temp"] = np.nan
         frame.to_csv(base / name, index=False, sep="\t" if name.endswith("tsv") else ",")
-    (base / "readme.md").write_text("no table")
+    (base / "readme.txt").write_text("no table\nis here, as it seems\n")
     return base
 
 
@@ -74,6 +74,31 @@ def test_a_folder_keeps_its_tree_and_equals_pandas(station, tmp_path, command):
             else True
         )
     assert set(os.listdir(tmp_path / "out")) == {"a.csv", "north", ".filterworks.sqlite"}
+
+
+def test_text_files_are_tables_where_they_are_named(tmp_path, command):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("x y\n1 2\n")
+    (tmp_path / "in" / "b.dat").write_text("x\n1\n")
+    assert (
+        "no tables here (2 other files)"
+        in command("series", tmp_path / "in", "-o", tmp_path / "a", "-f", "mean:window=1").err
+    )
+    assert (
+        command(
+            "series",
+            tmp_path / "in" / "a.txt",
+            "-o",
+            tmp_path / "a",
+            "-f",
+            "mean:window=1",
+            "--delimiter",
+            "space",
+        ).code
+        == 0
+    )
+    assert command("series", f"{tmp_path}/in/*.dat", "-o", tmp_path / "a", "-f", "mean:window=1").code == 0
+    assert tree(tmp_path / "a") == {"a.txt": b"x y\n1.0 2.0\n", "b.dat": b"x\n1.0\n"}
 
 
 def test_agreement_with_scipy_on_regular_data(tmp_path, command):
