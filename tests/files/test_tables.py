@@ -209,6 +209,8 @@ def test_added_columns_leave_the_others_as_they_are(table):
     (b"\xff\xfea\x00,\x00", "is UTF-16"),
     (b"a,b\r1,2\r", "lines end in CR alone"),
     (b"\n1,2\n", "line 1: is blank"),
+    (b'"a,b\n1,2\n', "line 1: a quote opens here and never closes"),
+    (b'a,x;""y\rz\n1\n', "line 2: has 1 field where the header has 2"),
 ])  # fmt: skip
 @pytest.mark.parametrize("size", [1, 1 << 20])
 def test_what_is_wrong_is_named_with_file_line_and_column(table, data, words, size):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +84,8 @@ def recognise(path: Path, start: bytes, whole: bool, reading: Reading) -> Dialec
         raise FileError(f"{path}: line 1: no line ends within the first {len(start)} bytes; is this a table?")
     if not end and RETURN in body:
         raise FileError(f"{path}: its lines end in CR alone, as on old Macintoshes; convert it first")
+    if not end and reading.quotes and body.count(QUOTE) % 2:
+        raise FileError(f"{path}: line 1: a quote opens here and never closes")
     line = body[:end] if end else body
     delimiter = (reading.delimiter or _delimiter(path, body, end, reading.quotes)).encode()
     fields = split_line(_decoded(path, line), delimiter.decode(), reading.quotes)
@@ -129,12 +130,20 @@ def split_line(line: str, delimiter: str, quotes: bool) -> list[str]:
     text = line.removesuffix("\n").removesuffix("\r")
     if not quotes or '"' not in text:
         return text.split(delimiter)
-    limit = csv.field_size_limit()
-    csv.field_size_limit(max(limit, len(text) + 1))
-    try:
-        return next(csv.reader([text] if "\n" not in text else text.splitlines(True), delimiter=delimiter))
-    finally:
-        csv.field_size_limit(limit)
+    fields = [""]
+    for number, part in enumerate(text.split('"')):
+        if number % 2:
+            fields[-1] += f'"{part}"'
+        else:
+            first, *others = part.split(delimiter)
+            fields[-1] += first
+            fields += others
+    return [_bare(field) for field in fields]
+
+
+def _bare(field: str) -> str:
+    enclosed = len(field) > 1 and field.startswith('"') and field.endswith('"')
+    return field[1:-1].replace('""', '"') if enclosed else field
 
 
 def _delimiter(path: Path, body: bytes, end: int, quotes: bool) -> str:
