@@ -87,10 +87,17 @@ def _time(
     taken = {*reading.by, *(reading.columns or ())}
     free = [column for column in columns if column.name not in taken]
     found = [c.name for c in free if c.kind == "time" or is_time_text(table.sample(c.name))]
-    found = found or [column.name for column in free if column.is_numeric and is_time_name(column.name)]
+    found = found or [
+        c.name for c in free if c.is_numeric and is_time_name(c.name) and _counts(table, c, reading)
+    ]
     if len(found) != 1:
         return None, found
     return (found[0], _format(table, found[0], reading.time_format)), []
+
+
+def _counts(table: Table, column: Column, reading: SeriesInput) -> bool:
+    """Return whether numbers can be counts of time."""
+    return find_format(table.sample(column.name), reading.time_format, column.name) is not None
 
 
 def _format(table: Table, name: str, given: str | None) -> TimeFormat:
