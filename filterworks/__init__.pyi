@@ -3,6 +3,7 @@ from . import filters as filters
 from . import functional as functional
 from . import kernels as kernels
 from . import shapes as shapes
+from . import timeseries as timeseries
 from .convolution import convolve as convolve
 from .convolution import correlate as correlate
 from .convolution import plan as plan
@@ -11,6 +12,8 @@ from .matrix import conv_matrix as conv_matrix
 from .operations import Chain as Chain
 from .planner import Plan as Plan
 from .planner import engines as engines
+from .timeseries.chain import SeriesChain as SeriesChain
+from .timeseries.frames import series as series
 from .verification import verify as verify
 
 __version__: str

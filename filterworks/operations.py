@@ -179,8 +179,19 @@ class Step:
         return self.operation.function(x, **dict(self.parameters), **options)
 
     def __str__(self) -> str:
-        values = ",".join(f"{key}={_written(value)}" for key, value in self.parameters)
-        return f"{self.name}:{values}" if values else self.name
+        return written_step(self.name, self.parameters)
+
+
+def written_step(name: str, parameters: Iterable[tuple[str, Any]]) -> str:
+    """Return ``name:key=value,key=value``, which reads back as the same step.
+
+    Examples
+    --------
+    >>> written_step("disk", [("radius", 1.5)])
+    'disk:radius=1.5'
+    """
+    values = ",".join(f"{key}={_written(value)}" for key, value in parameters)
+    return f"{name}:{values}" if values else name
 
 
 def step(name: str, parameters: Parameters) -> Step:
@@ -207,11 +218,12 @@ def step(name: str, parameters: Parameters) -> Step:
     for key, parameter in accepted.items():
         if parameter.default is inspect.Parameter.empty and key not in parameters:
             raise ArgumentError(f"{name} needs a value for `{key}`, as in {name}:{key}=2")
-    return Step(name, tuple((key, _frozen(value)) for key, value in parameters.items()))
+    return Step(name, tuple((key, frozen(value)) for key, value in parameters.items()))
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+def frozen(value: Any) -> Any:
+    """Return lists, at any depth, as tuples."""
+    return tuple(frozen(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def _written(value: Any) -> str:
@@ -281,6 +293,17 @@ def parse_parameters(text: str) -> tuple[str, dict[str, Any]]:
     return name.strip(), parameters
 
 
+def parse_parts(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the names and parameters of operations separated by ``|``.
+
+    Examples
+    --------
+    >>> parse_parts("mean:size=3 | sobel")
+    [('mean', {'size': 3}), ('sobel', {})]
+    """
+    return [parse_parameters(part) for part in _split(text, "|")]
+
+
 @dataclass(frozen=True)
 class Chain:
     """Operations in order; calling it applies them.
@@ -317,7 +340,7 @@ class Chain:
         >>> str(Chain.parse("gaussian : sigma = 2|sobel"))
         'gaussian:sigma=2 | sobel'
         """
-        return cls(tuple(parse_step(part) for part in _split(text, "|")))
+        return cls(tuple(step(*part) for part in parse_parts(text)))
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Chain:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import cv2
 
 from filterworks import __version__
-from filterworks.batch.job import Job
+from filterworks.batch.job import AnyJob
 from filterworks.errors import JobError
 from filterworks.threads import thread_count
 
@@ -31,7 +31,7 @@ class Pool:
 
 
 @contextmanager
-def pool(job: Job, tasks: int) -> Iterator[Pool]:
+def pool(job: AnyJob, tasks: int) -> Iterator[Pool]:
     """Provide the executor that the job asks for.
 
     One level of parallelism: many tasks run side by side with one thread each; a single task has

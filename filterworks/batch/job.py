@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from filterworks.batch.tasks import Task
 from filterworks.errors import ArgumentError, JobError, unknown
+from filterworks.files import IMAGE_SUFFIXES
 from filterworks.filters.custom import load_kernel
 from filterworks.operations import Chain, Step, step
 
@@ -28,42 +31,41 @@ def _text(value: object) -> object:
     return value
 
 
+_Kind = TypeVar("_Kind", bound="AnyJob")
+
 # Not str to pydantic: the names of files need not be valid Unicode.
-_Text = Annotated[Any, AfterValidator(_text)]
+Text = Annotated[Any, AfterValidator(_text)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Input(_Section):
+class AnyInput(_Section):
     """Where from: folders, files, globs."""
 
-    paths: tuple[_Text, ...] = Field(min_length=1, strict=False)
+    paths: tuple[Text, ...] = Field(min_length=1, strict=False)
     recursive: bool = True
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
 
 
-class Output(_Section):
-    """Where to, and how results become files."""
+class AnyOutput(_Section):
+    """Where to."""
 
-    path: _Text
+    path: Text
     overwrite: bool = False
-    range: Range = "auto"
-    quality: int = Field(default=95, ge=1, le=100)
 
 
 class Run(_Section):
     """How to run."""
 
     workers: int | None = Field(default=None, ge=1)
-    scheduler: _Text | None = None
+    scheduler: Text | None = None
     fail_fast: bool = False
     verify: float = Field(default=0.0, ge=0.0, le=1.0, strict=False)
 
 
-class Job(_Section):
-    """A frozen job.
+class AnyJob(_Section, ABC):
+    """What the jobs of all kinds have in common.
 
     Attributes
     ----------
@@ -73,10 +75,82 @@ class Job(_Section):
         One table per operation: ``name`` and its parameters.
     """
 
-    input: Input
+    NOUN: ClassVar[str]
+    SUFFIXES: ClassVar[tuple[str, ...]]
+
+    input: AnyInput
     filter: tuple[dict[str, Any], ...] = Field(min_length=1, strict=False)
-    output: Output
+    output: AnyOutput
     run: Run = Field(default_factory=Run)
+
+    @property
+    @abstractmethod
+    def signature(self) -> str:
+        """What decides the content of a result besides the input: recorded, compared on the next run."""
+
+    @classmethod
+    @abstractmethod
+    def filter_problem(cls, table: Mapping[str, Any]) -> str | None:
+        """Return what is wrong with one ``[[filter]]``."""
+
+    @abstractmethod
+    def task(
+        self,
+        *,
+        input: str,
+        output: str,
+        partial: str,
+        known: tuple[int, str] | None,
+        threads: int,
+        is_drawn: bool,
+    ) -> Task:
+        """Return what a worker is given; `is_drawn`: it belongs to the share to be verified."""
+
+    @classmethod
+    def accepts(cls, name: str) -> bool:
+        """Return whether a file's suffix is one that can be read."""
+        return name.lower().endswith(cls.SUFFIXES)
+
+    @classmethod
+    def expects(cls, name: str) -> bool:
+        """Return whether a file that lies in a folder is meant; one that is named need only be read."""
+        return cls.accepts(name)
+
+    @classmethod
+    def accepted(cls) -> str:
+        """Return what to say of the suffixes that can be read."""
+        return f"accepted are {' '.join(cls.SUFFIXES)}"
+
+
+def abridged(chain: str) -> str:
+    """Return a chain as the ledger records it."""
+    if len(chain) <= _LONG:
+        return chain
+    return chain[:_LONG] + "… " + hashlib.blake2b(chain.encode(), digest_size=16).hexdigest()
+
+
+class Input(AnyInput):
+    """Where from: folders, files, globs."""
+
+    kind: Literal["images"] = "images"
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
+
+
+class Output(AnyOutput):
+    """Where to, and how results become files."""
+
+    range: Range = "auto"
+    quality: int = Field(default=95, ge=1, le=100)
+
+
+class Job(AnyJob):
+    """A frozen job on images."""
+
+    NOUN: ClassVar[str] = "images"
+    SUFFIXES: ClassVar[tuple[str, ...]] = tuple(IMAGE_SUFFIXES)
+
+    input: Input
+    output: Output
 
     @cached_property
     def chain(self) -> Chain:
@@ -86,10 +160,31 @@ class Job(_Section):
     @cached_property
     def signature(self) -> str:
         """What decides the pixels of a result besides the input: recorded, compared on the next run."""
-        chain = str(self.chain)
-        if len(chain) > _LONG:
-            chain = chain[:_LONG] + "… " + hashlib.blake2b(chain.encode(), digest_size=16).hexdigest()
-        return f"{chain} > range={self.output.range},quality={self.output.quality}"
+        return f"{abridged(str(self.chain))} > range={self.output.range},quality={self.output.quality}"
+
+    @classmethod
+    def filter_problem(cls, table: Mapping[str, Any]) -> str | None:
+        """Return what is wrong with one ``[[filter]]``."""
+        try:
+            Chain((_step(table),)).check(ndim=2)
+        except ArgumentError as error:
+            return str(error)
+        except (MemoryError, RecursionError):
+            return "its kernel does not fit into memory"
+        return None
+
+    def task(self, *, is_drawn: bool, **common: Any) -> Task:
+        """Return what a worker is given; `is_drawn`: it belongs to the share to be verified."""
+        from filterworks.batch.images import ImageTask  # OpenCV is for those who filter images
+
+        return ImageTask(
+            **common,
+            chain=str(self.chain),
+            range=self.output.range,
+            quality=self.output.quality,
+            max_pixels=self.input.max_pixels,
+            verify=is_drawn,
+        )
 
 
 def _step(table: Mapping[str, Any]) -> Step:
@@ -102,7 +197,7 @@ def _step(table: Mapping[str, Any]) -> Step:
     return step(name, parameters)
 
 
-def make_job(tables: Mapping[str, Any], source: str) -> Job:
+def make_job(tables: Mapping[str, Any], source: str, kind: type[_Kind]) -> _Kind:
     """Return the job that nested tables describe.
 
     Parameters
@@ -111,6 +206,8 @@ def make_job(tables: Mapping[str, Any], source: str) -> Job:
         ``input``, ``filter``, ``output`` and ``run`` as in a job file.
     source
         What to call their origin in messages: the file's name, or ``command line``.
+    kind
+        Of the job: :class:`Job` or its sibling for tables.
 
     Raises
     ------
@@ -119,12 +216,12 @@ def make_job(tables: Mapping[str, Any], source: str) -> Job:
     """
     problems, job = [], None
     try:
-        job = Job.model_validate(dict(tables))
+        job = kind.model_validate(dict(tables))
     except ValidationError as error:
-        problems = [f"{source}: {_sentence(item)}" for item in error.errors()]
+        problems = [f"{source}: {_sentence(item, kind)}" for item in error.errors()]
     filters = tables.get("filter")
     for position, table in enumerate(filters if isinstance(filters, list | tuple) else ()):
-        problem = _filter_problem(table)
+        problem = kind.filter_problem(table) if isinstance(table, Mapping) else None
         if problem:
             problems.append(f"{source}: [[filter]] {position + 1}: {problem}")
     if problems or job is None:
@@ -132,31 +229,18 @@ def make_job(tables: Mapping[str, Any], source: str) -> Job:
     return job
 
 
-def _filter_problem(table: object) -> str | None:
-    if not isinstance(table, Mapping):
-        return None
-    try:
-        Chain((_step(table),)).check(ndim=2)
-    except ArgumentError as error:
-        return str(error)
-    except (MemoryError, RecursionError):
-        return "its kernel does not fit into memory"
-    return None
-
-
-def _sentence(item: Any) -> str:
+def _sentence(item: Any, kind: type[AnyJob]) -> str:
     """Return one problem that pydantic found, with its key and what is accepted."""
     place = [str(part) for part in item["loc"]]
     key = f"[{place[0]}]" + (" " + ".".join(place[1:]) if len(place) > 1 else "")
     if item["type"] == "extra_forbidden":
-        sections: dict[str, type[_Section]] = {"input": Input, "output": Output, "run": Run}
-        section = sections[place[0]] if len(place) > 1 else Job
+        section: Any = kind.model_fields[place[0]].annotation if len(place) > 1 else kind
         return f"{key}: " + unknown("key", place[-1], section.model_fields)
     if item["type"] == "missing":
         return f"{key}: is missing"
     message = item["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"{key}: {message}; got {item['input']!r}"
+    return f"{key}: {message}" + ("" if "; got " in message else f"; got {item['input']!r}")
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -180,8 +264,9 @@ def read_tables(path: Path) -> dict[str, Any]:
     if isinstance(output, dict) and "path" in output:
         output["path"] = _beside(base, output["path"])
     for table in tables.get("filter", []) if isinstance(tables.get("filter"), list) else []:
-        if isinstance(table, dict) and "path" in table:
-            table["path"] = _beside(base, table["path"])
+        for key in ("path", "template") if isinstance(table, dict) else ():
+            if isinstance(table.get(key), str):
+                table[key] = _beside(base, table[key])
     return tables
 
 

@@ -115,7 +115,12 @@ class Ledger:
             if version > _VERSION:
                 raise JobError([f"{self.path}: was written by a newer filterworks; use that, or another OUT"])
             if create:
-                self._connection.executescript(_SCHEMA + f"PRAGMA user_version={_VERSION};")
+                # All or nothing: a run that is killed in between leaves an empty file.
+                self._connection.executescript(
+                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;"
+                )
+            elif version == 0 and not self._connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+                self.close()
             elif version == 0:
                 raise JobError([f"{self.path}: is not a ledger of filterworks"])
             else:

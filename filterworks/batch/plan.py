@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filterworks.batch.job import Job
+from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Record, from_sql, to_sql
 from filterworks.errors import JobError
-from filterworks.files import IMAGE_SUFFIXES
 
 # Problems of one kind that are spelled out before the rest is only counted.
 _SHOWN = 10
-_ACCEPTED = f"accepted are {' '.join(IMAGE_SUFFIXES)}"
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Worklist:
     target
         What a run holds: ``.`` for the folder, or the name of the one output file.
     ignored
-        How many files under the inputs are no images by their suffix.
+        How many files under the inputs have another suffix.
     """
 
     def __init__(self, folder: Path, target: str) -> None:
@@ -103,18 +101,13 @@ class Worklist:
         self._database.close()
 
 
-def is_image(name: str) -> bool:
-    """Return whether a file's suffix is one that can be read."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  # called for every file of a tree
-
-
-def make_worklist(job: Job) -> Worklist:
+def make_worklist(job: AnyJob) -> Worklist:
     """Return what the job will do, with every input that is there and every output that may be written.
 
     Raises
     ------
     JobError
-        Inputs are missing or hold no images, the output lies in an input or would replace one, two
+        Inputs are missing or hold none of the kind, the output lies in an input or would replace one, two
         inputs would have one output, or files that no record covers would be replaced.
     """
     sources = [_Source(text) for text in job.input.paths]
@@ -128,7 +121,7 @@ def make_worklist(job: Job) -> Worklist:
     problems += _fill(worklist, sources, job, problems)
     if not problems and not len(worklist):
         what = ", ".join(job.input.paths)
-        problems = [f"{what}: no images here ({worklist.ignored} other files); {_ACCEPTED}"]
+        problems = [f"{what}: no {job.NOUN} here ({worklist.ignored} other files); {job.accepted()}"]
     problems = problems or _clobbered(worklist, job)
     if problems:
         worklist.close()
@@ -167,7 +160,7 @@ class _Source:
         return not self.is_glob and not os.path.isdir(self.text)  # noqa: PTH112  # no error on odd paths
 
     def files(self, recursive: bool) -> Iterator[tuple[str, str]]:
-        """Yield (path, path in the output) of every file, images or not."""
+        """Yield (path, path in the output) of every file of any kind."""
         if self.is_file:
             yield self.text, self.path.name
         elif not self.is_glob:
@@ -217,14 +210,14 @@ def _walk(folder: str, recursive: bool) -> Iterator[tuple[str, str]]:
         waiting += reversed(below)
 
 
-def _target(job: Job, sources: list[_Source], out: Path) -> tuple[Path, str]:
+def _target(job: AnyJob, sources: list[_Source], out: Path) -> tuple[Path, str]:
     """Return the folder of results, and ``.`` or the name of the single output file."""
     as_folder = job.output.path.endswith(("/", os.sep)) or os.path.isdir(out)  # noqa: PTH112  # no error on odd paths
     if len(sources) == 1 and sources[0].is_file and out.suffix and not as_folder:
-        if not is_image(out.name):
+        if not job.accepts(out.name):
             raise JobError(
                 [
-                    f"{out}: no image format has the suffix {out.suffix}; {_ACCEPTED} "
+                    f"{out}: none of the {job.NOUN} has the suffix {out.suffix}; {job.accepted()} "
                     f"(for a folder of that name, write {out}/)"
                 ]
             )
@@ -263,7 +256,7 @@ def _outside_inputs(sources: list[_Source], folder: Path, target: str) -> list[s
     return problems
 
 
-def _fill(worklist: Worklist, sources: list[_Source], job: Job, problems: list[str]) -> list[str]:
+def _fill(worklist: Worklist, sources: list[_Source], job: AnyJob, problems: list[str]) -> list[str]:
     found: list[str] = []
     if problems:
         return found
@@ -271,9 +264,9 @@ def _fill(worklist: Worklist, sources: list[_Source], job: Job, problems: list[s
         for path, inside in source.files(job.input.recursive):
             if source.is_glob and worklist.owns(path):
                 continue  # results are never read as inputs
-            if not is_image(path):
+            if not (job.accepts(path) if source.is_file or source.is_glob else job.expects(path)):
                 if source.is_file:
-                    found.append(f"{path}: no image format has this suffix; {_ACCEPTED}")
+                    found.append(f"{path}: none of the {job.NOUN} has this suffix; {job.accepted()}")
                 worklist.ignored += 1
                 continue
             problem = _add(worklist, path, inside if worklist.target == "." else worklist.target)
@@ -303,7 +296,7 @@ def covers(record: Record | None) -> bool:
     return record is not None and record.output_hash is not None
 
 
-def _clobbered(worklist: Worklist, job: Job) -> list[str]:
+def _clobbered(worklist: Worklist, job: AnyJob) -> list[str]:
     """Return a sentence for every output that would replace an input, a folder or a stranger's file."""
     problems = []
     inside: dict[Path, bool] = {}

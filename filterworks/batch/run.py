@@ -19,10 +19,10 @@ from types import FrameType
 from typing import Protocol
 
 from filterworks.batch.cluster import Pool, pool
-from filterworks.batch.job import Job
+from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Record
 from filterworks.batch.plan import Item, Worklist, covers
-from filterworks.batch.tasks import Outcome, Task, perform
+from filterworks.batch.tasks import SHARES, Outcome, Task, perform
 from filterworks.errors import JobError, LedgerError
 
 _PARTIAL = ".filterworks-"
@@ -40,6 +40,9 @@ class Observer(Protocol):
 
     def started(self, total: int) -> None:
         """Hear how many items there are."""
+
+    def moved(self, share: float) -> None:
+        """Hear how much of the items at work is done, in items."""
 
     def settled(self, item: Item, outcome: Outcome) -> None:
         """Hear what became of one."""
@@ -83,7 +86,7 @@ class Report:
 
 @dataclass
 class _Run:
-    job: Job
+    job: AnyJob
     worklist: Worklist
     ledger: Ledger
     partials: Path
@@ -157,15 +160,15 @@ class _Run:
         report.done += outcome.state == "done"
         report.failed += outcome.state == "failed"
         report.skipped += outcome.state == "skipped"
-        report.clipped += outcome.clipped > 0.01
-        if outcome.difference is not None:
+        report.clipped += outcome.made.clipped > 0.01
+        if outcome.made.difference is not None:
             report.verified += 1
-            report.worst = max(report.worst, outcome.difference)
+            report.worst = max(report.worst, outcome.made.difference)
         self.worklist.settle(item.output, outcome.state, json.dumps(_entry(self.worklist, item, outcome)))
         self.observer.settled(item, outcome)
 
 
-def run_job(job: Job, worklist: Worklist, observer: Observer) -> Report:
+def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
     """Do what the worklist says and return the report.
 
     Ctrl-C (or SIGTERM) once: what is in flight is finished and recorded, the rest is left for the
@@ -260,6 +263,7 @@ def _give_out(run: _Run, workers: Pool, stop: threading.Event) -> None:
         if stop.is_set() or _has_failed(run):
             more = False
             _drop_queued(flying)
+        run.observer.moved(sum(list(SHARES.values())))
         ready, _ = wait(flying, timeout=_COMMIT, return_when=FIRST_COMPLETED)
         for future in ready:
             item = flying.pop(future)
@@ -293,21 +297,17 @@ def _task(run: _Run, item: Item, number: int, threads: int) -> Task:
     record = run.ledger.find(item.output)
     # The workers of another machine do not share this process' current folder.
     located = os.path.abspath if job.run.scheduler else str
-    return Task(
+    return job.task(
         input=located(item.input),
         output=located(folder / item.output),
         partial=located(run.partials / f"{number}{Path(item.output).suffix}"),
-        chain=str(job.chain),
-        range=job.output.range,
-        quality=job.output.quality,
-        max_pixels=job.input.max_pixels,
         known=_known(job, item, record),
-        verify=_is_drawn(item.output, job.run.verify),
         threads=threads,
+        is_drawn=_is_drawn(item.output, job.run.verify),
     )
 
 
-def _known(job: Job, item: Item, record: Record | None) -> tuple[int, str] | None:
+def _known(job: AnyJob, item: Item, record: Record | None) -> tuple[int, str] | None:
     """Return the identity of a result that was made from this very input in this very way."""
     if record is None or record.error is not None or record.output_size is None or record.output_hash is None:
         return None
@@ -324,7 +324,7 @@ def _identity(item: Item) -> str:
     return os.path.abspath(item.input)  # noqa: PTH100  # Path.resolve would follow a link to its target
 
 
-def _record(job: Job, item: Item, outcome: Outcome) -> Record:
+def _record(job: AnyJob, item: Item, outcome: Outcome) -> Record:
     done = outcome.state == "done"
     return Record(
         item.output,
@@ -351,9 +351,13 @@ def _entry(worklist: Worklist, item: Item, outcome: Outcome) -> dict[str, object
         if outcome.trace:
             entry["trace"] = outcome.trace
     if outcome.state == "done":
-        entry |= {"seconds": round(outcome.seconds, 4), "bytes": outcome.size, "pages": outcome.pages}
-        if outcome.clipped:
-            entry["clipped"] = round(outcome.clipped, 6)
-        if outcome.difference is not None:
-            entry["verified"] = round(outcome.difference, 4)
+        made = outcome.made
+        entry |= {"seconds": round(outcome.seconds, 4), "bytes": outcome.size}
+        if made.pages is not None:
+            entry["pages"] = made.pages
+        if made.clipped:
+            entry["clipped"] = round(made.clipped, 6)
+        if made.difference is not None:
+            entry["verified"] = round(made.difference, 4)
+        entry |= made.details
     return entry

@@ -15,6 +15,7 @@ from filterworks import __version__
 
 _COMMANDS = {
     "images": "filterworks.cli.batch",
+    "series": "filterworks.cli.series",
     "run": "filterworks.cli.batch",
     "status": "filterworks.cli.batch",
     "verify": "filterworks.cli.inspect",
@@ -25,6 +26,7 @@ _COMMANDS = {
     "learn": "filterworks.cli.learn",
     "draw": "filterworks.cli.draw",
     "shape": "filterworks.cli.shape",
+    "plot": "filterworks.cli.plot",
 }
 
 
@@ -53,11 +55,12 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
-    """Convolution with one exact meaning: filter folders of images, prove the results.
+    """Convolution with one exact meaning: filter images and time series, prove the results.
 
     \b
     Examples:
       filterworks images photos/ -o smooth/ -f gaussian:sigma=2
+      filterworks series station.csv -o smooth.csv -f mean:window=1h
       filterworks run jobs/edges.toml photos/ -o edges/
       filterworks filters
     """

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from filterworks.cli.console import expected_errors, observer, print_plan, print_report, summarise
-
-if TYPE_CHECKING:
-    from filterworks.operations import Step
 
 
 class _Share(click.ParamType[float]):
@@ -30,12 +27,18 @@ class _Share(click.ParamType[float]):
         return share
 
 
-_OPTIONS = (
+_COMMON = (
     click.option("--overwrite", is_flag=True, help="Replace files in OUT that filterworks did not make."),
     click.option("--dry-run", is_flag=True, help="Print what would be done; write nothing."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails."),
     click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes of a local Dask cluster."),
     click.option("--scheduler", metavar="ADDRESS", help="An existing Dask cluster, as tcp://host:8786."),
+    click.option("--no-recursive", is_flag=True, help="Leave out the folders inside INPUT."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
+    click.option("-q", "--quiet", is_flag=True, help="Print failures only."),
+    click.option("-v", "--verbose", is_flag=True, help="Print every file."),
+)
+_IMAGES = (
     click.option(
         "--range",
         "range_",
@@ -49,17 +52,34 @@ _OPTIONS = (
     click.option(
         "--verify", type=_Share(), help="Recompute a random share of the results with scipy, as 5%."
     ),
-    click.option("--no-recursive", is_flag=True, help="Leave out the folders inside INPUT."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
-    click.option("-q", "--quiet", is_flag=True, help="Print failures only."),
-    click.option("-v", "--verbose", is_flag=True, help="Print every file."),
 )
 
 
-def _common(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a decorator that gives a command these options, then those of every batch."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed((*options, *_COMMON)):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def parsed_filters(texts: Iterable[str], parse: Callable[[str], Any]) -> list[dict[str, Any]]:
+    """Return what ``-f`` says as the tables of a job; all problems at once."""
+    from filterworks.errors import ArgumentError, JobError
+
+    problems: list[str] = []
+    tables: list[dict[str, Any]] = []
+    for text in texts:
+        try:
+            tables += [{"name": one.name, **dict(one.parameters)} for one in parse(text).steps]
+        except ArgumentError as error:
+            problems.append(f"-f {error}")
+    if problems:
+        raise JobError(problems)
+    return tables
 
 
 @click.command()
@@ -80,7 +100,7 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="NAME[:key=value,...]",
     help="An operation; several are applied in order. `filterworks filters` lists them.",
 )
-@_common
+@with_options(*_IMAGES)
 @expected_errors
 def images(inputs: tuple[str, ...], output: str, filters: tuple[str, ...], **options: Any) -> int:
     """Filter images: folders (walked whole, their tree is kept), files, quoted globs.
@@ -94,49 +114,55 @@ def images(inputs: tuple[str, ...], output: str, filters: tuple[str, ...], **opt
       filterworks images scan.tif -o sharp.tif -f unsharp_mask:sigma=1.5,amount=0.8
       filterworks images 'cells/*.tif' -o edges/ -f gaussian:sigma=1 -f sobel --range stretch
     """
-    from filterworks.batch.job import make_job
-    from filterworks.errors import ArgumentError, JobError
+    from filterworks.batch.job import Job, make_job
     from filterworks.operations import Chain
 
-    problems: list[str] = []
-    steps: list[Step] = []
-    for text in filters:
-        try:
-            steps += Chain.parse(text).steps
-        except ArgumentError as error:
-            problems.append(f"-f {error}")
-    if problems:
-        raise JobError(problems)
     tables = {
         "input": {"paths": list(inputs)},
-        "filter": [{"name": one.name, **dict(one.parameters)} for one in steps],
+        "filter": parsed_filters(filters, Chain.parse),
         "output": {"path": output},
     }
-    return _execute(make_job(_overridden(tables, options), "command line"), options)
+    return execute(make_job(overridden(tables, options, _of_images(options)), "command line", Job), options)
 
 
 @click.command()
 @click.argument("job", metavar="JOB.toml")
 @click.argument("inputs", nargs=-1, metavar="[INPUT...]")
 @click.option("-o", "--output", metavar="OUT", help="Instead of the job's output.")
-@_common
+@with_options(*_IMAGES)
 @expected_errors
 def run(job: str, inputs: tuple[str, ...], output: str | None, **options: Any) -> int:
-    """Run a job file; arguments and options given here override it.
+    """Run a job file, on images or tables; arguments and options given here override it.
+
+    Tables are meant where [input] has kind = "series", or every path ends as one of a table does.
 
     \b
     Examples:
       filterworks run jobs/edges.toml
       filterworks run jobs/edges.toml photos/ -o edges/
     """
-    from filterworks.batch.job import make_job, read_tables
+    from filterworks.batch.job import read_tables
+    from filterworks.batch.kinds import job_kind, make_any_job
+    from filterworks.errors import JobError
 
     tables = read_tables(Path(job))
+    kind = job_kind(tables, job)
+    own = _of_images(options)
+    if kind != "images":
+        given = [
+            f"{job}: --{key.replace('_', '-')} is for images, and these are tables"
+            for section in own.values()
+            for key, value in section.items()
+            if value is not None
+        ]
+        if given:
+            raise JobError(given)
+        tables["input"] = {"kind": kind, **_table(tables, "input")}
     if inputs:
         tables["input"] = {**_table(tables, "input"), "paths": list(inputs)}
     if output is not None:
         tables["output"] = {**_table(tables, "output"), "path": output}
-    return _execute(make_job(_overridden(tables, options), job), options)
+    return execute(make_any_job(overridden(tables, options, own), job), options)
 
 
 def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
@@ -144,25 +170,30 @@ def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(table) if isinstance(table, dict) else {}
 
 
-def _overridden(tables: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Return the tables with the options that were given in their places."""
-    given = {
-        "input": {
-            "recursive": False if options["no_recursive"] else None,
-            "max_pixels": options["max_pixels"],
-        },
-        "output": {
-            "overwrite": options["overwrite"] or None,
-            "range": options["range_"],
-            "quality": options["quality"],
-        },
+def _of_images(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the options that only images have, by section of the job."""
+    return {
+        "input": {"max_pixels": options["max_pixels"]},
+        "output": {"range": options["range_"], "quality": options["quality"]},
+        "run": {"verify": options["verify"]},
+    }
+
+
+def overridden(
+    tables: dict[str, Any], options: dict[str, Any], own: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the tables with the options that were given in their places; `own`: those of one kind of job."""
+    given: dict[str, dict[str, Any]] = {
+        "input": {"recursive": False if options["no_recursive"] else None},
+        "output": {"overwrite": options["overwrite"] or None},
         "run": {
             "workers": options["workers"],
             "scheduler": options["scheduler"],
             "fail_fast": options["fail_fast"] or None,
-            "verify": options["verify"],
         },
     }
+    for section, values in own.items():
+        given[section] = {**given.get(section, {}), **values}
     merged = dict(tables)
     for section, values in given.items():
         chosen = {key: value for key, value in values.items() if value is not None}
@@ -171,7 +202,8 @@ def _overridden(tables: dict[str, Any], options: dict[str, Any]) -> dict[str, An
     return merged
 
 
-def _execute(job: Any, options: dict[str, Any]) -> int:
+def execute(job: Any, options: dict[str, Any]) -> int:
+    """Run or show a job and return the exit code."""
     from filterworks.batch.plan import make_worklist
     from filterworks.batch.run import run_job
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TextIO
@@ -56,18 +56,42 @@ class Lines:
         if self.verbose:
             click.echo(f"{total} to do", err=True)
 
+    def moved(self, share: float) -> None:
+        """Hear how much of the items at work is done."""
+
     def settled(self, item: Item, outcome: Outcome) -> None:
         """Say what became of one item."""
         if outcome.state == "failed":
             self.say(f"failed: {printable(outcome.error or '')}")
             if outcome.trace and self.verbose:
                 self.say(outcome.trace.rstrip())
-        elif self.verbose:
+            return
+        if self.verbose:
             self.say(printable(f"{outcome.state}: {item.input} -> {item.output}"))
+            for line in _told(outcome.made.details):
+                self.say(printable(f"  {line}"))
+        if not self.quiet:
+            for warning in outcome.made.details.get("warnings", ()):
+                self.say(printable(f"warning: {item.input}: {warning}"))
 
     def say(self, text: str) -> None:
         """Write a line of its own."""
         click.echo(text, err=True)
+
+
+def _told(details: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is to be said of a table: its time, and what was missing."""
+    time = details.get("time")
+    if time:
+        rhythm = "" if "regular" not in time else ", even" if time["regular"] else ", uneven"
+        step = f", a row every {time['step']:g} s" if "step" in time else ""
+        found = " (found by itself)" if time["found"] else ""
+        yield f"time: column {time['column']!r}{found}, format {time['format']}{rhythm}{step}"
+    for name, counts in details.get("columns", {}).items():
+        if counts["missing"]:
+            yield f"column {name!r}: {counts['missing']} missing, {counts['filled']} of them filled"
+    if "peaks_total" in details:
+        yield f"{details['peaks_total']} peaks, listed by --json"
 
 
 class _Bar(Lines):
@@ -88,6 +112,11 @@ class _Bar(Lines):
             transient=True,
         )
         self.task = self.progress.add_task("filtering", total=None, rate="")
+        self.done = 0
+
+    def moved(self, share: float) -> None:
+        if share:
+            self.progress.update(self.task, completed=self.done + share)
 
     def started(self, total: int) -> None:
         self.progress.update(self.task, total=total)
@@ -95,8 +124,9 @@ class _Bar(Lines):
     def settled(self, item: Item, outcome: Outcome) -> None:
         super().settled(item, outcome)
         task = self.progress.tasks[0]
+        self.done += 1
         rate = f"{task.speed:.1f} files/s" if task.speed else ""
-        self.progress.update(self.task, advance=1, rate=rate)
+        self.progress.update(self.task, completed=self.done, rate=rate)
 
     def say(self, text: str) -> None:
         self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -48,24 +48,45 @@ def _signature(parameters: list[introspection.Parameter]) -> str:
 
 @click.command()
 @click.argument("name", required=False)
+@click.option("--series", is_flag=True, help="Those along time, of `filterworks series`.")
 @expected_errors
-def filters(name: str | None) -> None:
+def filters(name: str | None, series: bool) -> None:
     """List the filters with their parameters, or show the documentation of one."""
     from filterworks.errors import ArgumentError, unknown
-    from filterworks.operations import COMMON, OPERATIONS
 
+    listed, common = _along_time() if series else _of_images()
     if name is None:
-        for key, operation in OPERATIONS.items():
-            click.echo(f"{key:<19}{_signature(list(operation.parameters.values()))}")
-            click.echo(f"{'':<19}{operation.summary}")
-        every = ", ".join(f"{key}={value}" for key, value in COMMON.items())
-        click.echo(f"\nEvery filter takes {every}.")
+        for key, (parameters, function) in listed.items():
+            click.echo(f"{key:<19}{_signature(parameters)}")
+            click.echo(f"{'':<19}{(introspection.getdoc(function) or '').splitlines()[0]}")
+        click.echo(f"\nEvery filter takes {common}.")
         click.echo("Written as NAME:key=value,key=value; several in order, or joined by ' | '.")
         return
-    if name not in OPERATIONS:
-        raise ArgumentError(unknown("filter", name, OPERATIONS))
-    click.echo(f"{name}: {_signature(list(OPERATIONS[name].parameters.values()))}\n")
-    click.echo(introspection.getdoc(OPERATIONS[name].function))
+    if name not in listed:
+        raise ArgumentError(unknown("filter", name, listed))
+    parameters, function = listed[name]
+    click.echo(f"{name}: {_signature(parameters)}\n")
+    click.echo(introspection.getdoc(function))
+
+
+_Listed = dict[str, tuple[list[introspection.Parameter], Any]]
+
+
+def _of_images() -> tuple[_Listed, str]:
+    from filterworks.operations import COMMON, OPERATIONS
+
+    listed = {key: (list(one.parameters.values()), one.function) for key, one in OPERATIONS.items()}
+    return listed, ", ".join(f"{key}={value}" for key, value in COMMON.items())
+
+
+def _along_time() -> tuple[_Listed, str]:
+    from filterworks.timeseries import SERIES_OPERATIONS
+    from filterworks.timeseries.chain import COMMON
+
+    listed: _Listed = {
+        key: (list(one.parameters.values()), one.design) for key, one in SERIES_OPERATIONS.items()
+    }
+    return listed, ", ".join(COMMON)
 
 
 @click.command()

@@ -40,7 +40,7 @@ def write_animation(path: Path, scenes: Sequence[Scene]) -> None:
     durations = [_STEP_MS] * (len(scenes) - 1) + [_LAST_MS]
     first = frame(scenes[0])
     rest = (frame(scene) for scene in scenes[1:])
-    _replace(
+    replace_with(
         path,
         lambda partial: first.save(
             partial, "GIF", save_all=True, append_images=rest, duration=durations, loop=0
@@ -67,7 +67,7 @@ def write_sheet(
         from filterworks.drawing.vector import to_svg
 
         text = to_svg(page, title)
-        _replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+        replace_with(path, lambda partial: partial.write_text(text, encoding="utf-8"))
     else:
         _write_png(path, page)
 
@@ -77,10 +77,10 @@ def _write_png(path: Path, page: Sheet) -> None:
 
     scale = min(_SCALE, (_MOST_PIXELS / (page.width * page.height)) ** 0.5)
     picture = render_sheet(page, scale)
-    _replace(path, lambda partial: picture.save(partial, "PNG", optimize=True))
+    replace_with(path, lambda partial: picture.save(partial, "PNG", optimize=True))
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def replace_with(path: Path, write: Callable[[Path], object]) -> None:
     """Write beside the name, then rename: nobody ever sees half a picture."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

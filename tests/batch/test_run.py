@@ -497,6 +497,14 @@ def test_a_broken_or_newer_ledger_is_one_line(photos, tmp_path, command):
     assert "newer filterworks" in result.err
 
 
+def test_a_run_killed_before_its_ledger_holds_anything_is_forgotten(photos, tmp_path, command):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".filterworks.sqlite").write_bytes(b"")
+    arguments = ("images", photos, "-o", tmp_path / "out", "-f", "mean:size=3", "--json")
+    assert command(*arguments, "--dry-run").code == 0
+    assert len(command(*arguments).json["done"]) == IMAGES
+
+
 def test_a_run_killed_inside_a_commit_is_rolled_back_by_the_next(photos, tmp_path, command):
     out = tmp_path / "out"
     command("images", photos, "-o", out, "-f", "sobel")

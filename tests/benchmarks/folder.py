@@ -51,7 +51,7 @@ def opencv_loop(path, place):
 
 
 def ours(folder, out):
-    from filterworks.batch.job import make_job
+    from filterworks.batch.job import Job, make_job
     from filterworks.batch.plan import make_worklist
     from filterworks.batch.run import run_job
     from filterworks.cli.console import Lines
@@ -63,7 +63,7 @@ def ours(folder, out):
             "filter": [{"name": "gaussian", "sigma": 2.0}],
             "output": {"path": str(out)},
         }
-        job = make_job(tables, "benchmark")
+        job = make_job(tables, "benchmark", Job)
         report = run_job(job, make_worklist(job), Lines(True, False))
         assert report.done == COUNT
 

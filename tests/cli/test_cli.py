@@ -16,6 +16,8 @@ from tests.conftest import pixels, tree
 
 ROOT = Path(__file__).parents[2]
 JOBS = sorted((ROOT / "jobs").glob("*.toml"))
+SERIES_JOBS = [job for job in JOBS if 'kind = "series"' in job.read_text()]
+IMAGE_JOBS = [job for job in JOBS if job not in SERIES_JOBS]
 
 
 def test_version_and_help(command):
@@ -115,7 +117,24 @@ def test_a_bad_job_file_names_every_problem_with_its_key(tmp_path, command):
     assert "is not TOML" in command("run", job).err
 
 
-@pytest.mark.parametrize("job", JOBS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("job", SERIES_JOBS, ids=lambda path: path.stem)
+def test_every_job_on_tables_runs_as_it_stands_and_on_a_users_folder(job, tmp_path, command):
+    result = command("run", job, "-o", tmp_path / "as it stands", "--json")
+    assert result.code == 0, result.err
+    (entry,) = result.json["done"]
+    (tmp_path / "mine").mkdir()
+    lines = Path(entry["input"]).read_bytes().splitlines(True)
+    (tmp_path / "mine" / "first.csv").write_bytes(b"".join(lines[:200]))
+    (tmp_path / "mine" / "first.tsv").write_bytes(b"".join(lines[:200]).replace(b",", b"\t"))
+    assert command("run", job, tmp_path / "mine", "-o", tmp_path / "own").code == 0
+    made = tree(tmp_path / "own")
+    assert made["first.tsv"].replace(b"\t", b",") == made["first.csv"]
+    refused = command("run", job, "--quality", "80")
+    assert refused.code == 2
+    assert "--quality is for images, and these are tables" in refused.err
+
+
+@pytest.mark.parametrize("job", IMAGE_JOBS, ids=lambda path: path.stem)
 def test_every_job_runs_as_it_stands_and_on_a_users_folder(job, photos, tmp_path, command):
     result = command("run", job, "-o", tmp_path / "as it stands", "--json")
     assert result.code == 0

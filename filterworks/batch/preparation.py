@@ -1,0 +1,70 @@
+"""What a table goes through before it is filtered, if asked for: its rows sorted, its times made even."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+
+from filterworks.arguments import Array
+from filterworks.batch.lanes import Key, grouped
+from filterworks.batch.survey import Clock, Roles
+from filterworks.errors import ArgumentError, FileError
+from filterworks.files.tables import Table, TextTable, copy_rows, sorted_parquet, sorted_text
+from filterworks.timeseries import Resampler
+
+
+def in_order(table: Table, roles: Roles, executor: Executor, folder: Path) -> Table:
+    """Return a copy of the table whose rows ascend by their times.
+
+    Raises
+    ------
+    FileError
+        If there is no time, or something is wrong with a row: its line is that of the original.
+    """
+    if roles.time is None:
+        raise FileError(f"{table.shown}: --sort needs the time; name its column with --time")
+    clock = Clock(table, *roles.time)
+    seconds = [clock.read(block) for block in table.blocks(roles.values, [clock.name], executor)]
+    place = folder / "sorted"
+    if isinstance(table, TextTable):
+        return sorted_text(table, np.concatenate([*seconds, np.empty(0)]), place)
+    return sorted_parquet(table, clock.name, place)
+
+
+def resampled(table: Table, roles: Roles, step: str, method: str, executor: Executor, folder: Path) -> Table:
+    """Return a table of time, groups and values at even times; each group by itself.
+
+    Raises
+    ------
+    FileError
+        If there is no time, or something is wrong with a row.
+    """
+    if roles.time is None:
+        raise FileError(f"{table.shown}: --resample needs the time; name its column with --time")
+    clock = Clock(table, *roles.time)
+    names = [clock.name, *roles.by, *roles.values]
+    parts = _even(table, roles, clock, (step, method), executor)
+    return copy_rows(table, names, ((clock.format.texts(s), key, v) for key, s, v in parts), folder / "even")
+
+
+def _even(
+    table: Table, roles: Roles, clock: Clock, how: tuple[str, str], executor: Executor
+) -> Iterator[tuple[Key, Array, Array]]:
+    """Yield (group, times, values) as they are determined."""
+    by = [table.names.index(name) for name in roles.by]
+    resamplers: dict[Key, Resampler] = {}
+    try:
+        for block in table.blocks(roles.values, [clock.name, *roles.by], executor):
+            groups, seconds = grouped(block, by), clock.read(block)
+            clock.check(block, seconds, groups)
+            for key, rows in groups:
+                if key not in resamplers:
+                    resamplers[key] = Resampler(*how, columns=len(roles.values))
+                yield (key, *resamplers[key].push(seconds[rows], block.values[rows]))
+        for key, resampler in resamplers.items():
+            yield (key, *resampler.finish())
+    except ArgumentError as error:
+        raise FileError(f"{table.shown}: {error}") from None

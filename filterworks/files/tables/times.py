@@ -1,0 +1,207 @@
+"""Columns that tell the time: ISO 8601, counts since 1970, or a format of the user's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from filterworks.arguments import Array
+from filterworks.errors import ArgumentError, unknown
+from filterworks.files.tables.block import CellError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_ISO = re.compile(
+    r"\d{4}(?P<dash>[-/])\d\d(?P=dash)\d\d(?:(?P<sep>[T ])\d\d:\d\d(?P<s>:\d\d(?:[.,]\d+)?)?"
+    r"(?P<gap> ?)(?P<zone>Z|z|[+-]\d\d(?::?\d\d)?)?)?"
+)
+# A date written as a number: the years 1600 to 2199.
+_COMPACT = re.compile(r"(?:1[6-9]|2[01])\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
+# Counts per second.
+_EPOCHS = {"epoch-s": 1.0, "epoch-ms": 1e3, "epoch-us": 1e6, "epoch-ns": 1e9}
+# Julian years of 365.25 days, as astronomy counts.
+_COUNTS = {**_EPOCHS, "year": 1 / 31_557_600.0}
+# A count beyond is too late for its unit: the year 5138.
+_LATEST = 1e11
+# Counts that begin earlier, in 1973, begin with something else than 1970: they are drawn as numbers.
+_RECENT = 1e8
+_NAMES = frozenset(
+    ["time", "timestamp", "datetime", "date", "epoch", "unix", "ts", "t", "seconds", "sec", "year"]
+)
+_CLOCK = re.compile(r"%[HIMSTXRspfk]|%\.")
+FORMATS = ("iso", *_COUNTS)
+
+
+@dataclass
+class TimeFormat:
+    """How one column tells the time; all of its values must be told like this.
+
+    Attributes
+    ----------
+    name
+        ``epoch-s`` …, ``year``, ``datetime`` (typed columns of Parquet), or the strptime format.
+    counts
+        How many of a column of counts make a second; None for dates and times.
+    unit
+        Of dates and times inside: nanoseconds reach from 1678 to 2262, microseconds everywhere.
+    """
+
+    name: str
+    counts: float | None = None
+    unit: Literal["ns", "us"] = "ns"
+    _origin: Any = field(default=None, repr=False)
+
+    def seconds(self, texts: pl.Series) -> Array:
+        """Return seconds from the first time that was ever seen.
+
+        Raises
+        ------
+        CellError
+            At the first value that is missing or of another format.
+        """
+        counts = self._counts(texts)
+        if counts.null_count():
+            row = int(counts.is_null().arg_true()[0])
+            shown = texts[row]
+            if shown is None or not str(shown).strip():
+                raise CellError("the time is missing", row)
+            message = f"{shown!r} does not have the format {self.name}, which the column begins with"
+            raise CellError(message + "; --time-format names another", row)
+        if self._origin is None and len(counts):
+            self._origin = counts[0]
+        numbers = (counts - self._origin).to_numpy() if len(counts) else np.empty(0)
+        return np.asarray(numbers, np.float64) / self._per_second
+
+    @property
+    def _per_second(self) -> float:
+        return self.counts or (1e9 if self.unit == "ns" else 1e6)
+
+    def places(self, seconds: Array) -> Array:
+        """Return moments (``datetime64``) or counts, from seconds as :meth:`seconds` gives them."""
+        if self.counts is not None:
+            counts = np.asarray(seconds * self.counts + (self._origin or 0))
+            if abs(self._origin or 0) < _RECENT * self.counts or not self.name.startswith("epoch"):
+                return counts
+            return np.rint(counts / self.counts * 1e6).astype("datetime64[us]")
+        whole = np.rint(seconds * self._per_second).astype(np.int64) + (self._origin or 0)
+        return whole.astype(f"datetime64[{self.unit}]")
+
+    def texts(self, seconds: Array) -> pl.Series:
+        """Return times written in this format, from seconds as :meth:`seconds` gives them.
+
+        Times that were given with an offset are written in UTC.
+        """
+        import polars as pl
+
+        if self.counts is not None:
+            counts = seconds * self.counts + (self._origin or 0)
+            whole = bool(np.all(counts == np.rint(counts)))
+            return pl.Series(counts.astype(np.int64) if whole else counts).cast(pl.String)
+        counts = np.rint(seconds * self._per_second).astype(np.int64) + (self._origin or 0)
+        moments = pl.Series(counts).cast(pl.Datetime(self.unit))
+        if self.name == "datetime":
+            return moments
+        form = self.name.replace("%#z", "+00").replace("%z", "+00:00")
+        return moments.dt.to_string(form)
+
+    def _counts(self, texts: pl.Series) -> pl.Series:
+        """Return whole units, or the counts themselves; null where the format does not fit."""
+        import polars as pl
+
+        if texts.dtype.is_temporal():
+            return texts.cast(pl.Datetime(self.unit)).to_physical()
+        if self.counts is not None:
+            text = texts
+            if texts.dtype == pl.String:
+                text = texts.str.strip_chars().str.replace(",", ".", literal=True)
+            whole = text.cast(pl.Int64, strict=False)
+            exact = whole.null_count() == text.null_count() and not texts.dtype.is_float()
+            if exact and not isinstance(self._origin, float):
+                return whole
+            return text.cast(pl.Float64, strict=False).fill_nan(None)
+        text = texts.cast(pl.String).str.strip_chars().str.replace(",", ".", literal=True)
+        if not _CLOCK.search(self.name):
+            return text.str.to_date(self.name, strict=False).cast(pl.Datetime(self.unit)).to_physical()
+        return text.str.to_datetime(self.name, time_unit=self.unit, strict=False).to_physical()
+
+
+def find_format(texts: Sequence[str], given: str | None, name: str = "") -> TimeFormat | None:
+    """Return the format of the first of these texts, or the one that is given; None if they tell no time.
+
+    `name` is the column's: one that says ``year`` counts years.
+
+    Raises
+    ------
+    ArgumentError
+        If `given` is no format.
+
+    Examples
+    --------
+    >>> find_format(["2024-05-01T10:00:00.5Z"], None).name, find_format(["1714557600000"], "epoch-ms").name
+    ('%Y-%m-%dT%H:%M:%S%.fZ', 'epoch-ms')
+    """
+    if given is None and "year" in _words(name):
+        given = "year"
+    if given is not None and given != "iso":
+        if given in _COUNTS:
+            return TimeFormat(given, _COUNTS[given])
+        if "%" not in given:
+            raise ArgumentError(
+                unknown("time format", given, [*FORMATS, "a strptime format such as %d.%m.%Y"])
+            )
+        return TimeFormat(given.replace(".%f", "%.f"), unit="us")
+    first = next((text for text in texts if text), "")
+    match = _ISO.fullmatch(first)
+    if match:
+        near = 1700 <= int(first[:4]) <= 2200 and match["sep"] is not None
+        return TimeFormat(_iso_format(match), unit="ns" if near else "us")
+    if _COMPACT.fullmatch(first):
+        return TimeFormat("%Y%m%d", unit="us")
+    return None if given == "iso" else _epoch(first)
+
+
+def _iso_format(match: re.Match[str]) -> str:
+    date = match["dash"].join(["%Y", "%m", "%d"])
+    if match["sep"] is None:
+        return date
+    seconds = "%H:%M" + (":%S" if match["s"] else "") + ("%.f" if match["s"] else "")
+    zone = match["zone"] or ""
+    written = zone if zone in ("", "Z", "z") else "%#z" if len(zone) == 3 else "%z"
+    return f"{date}{match['sep']}{seconds}{match['gap']}{written}"
+
+
+def _epoch(text: str) -> TimeFormat | None:
+    try:
+        count = abs(float(text.replace(",", ".")))
+    except ValueError:
+        return None
+    for name, counts in _EPOCHS.items():
+        if count < _LATEST * counts:
+            return TimeFormat(name, counts)
+    return None
+
+
+def is_time_text(texts: Sequence[str]) -> bool:
+    """Return whether texts, the first of them in view, are dates and times as ISO 8601 writes them."""
+    first = next((text for text in texts if text), "")
+    return _ISO.fullmatch(first) is not None
+
+
+def is_time_name(name: str) -> bool:
+    """Return whether a column of numbers is called as people call their times.
+
+    Examples
+    --------
+    >>> is_time_name("time_ms"), is_time_name("temperature")
+    (True, False)
+    """
+    return bool(_NAMES & _words(name))
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split(r"[^a-z]+", name.lower()))

@@ -1,0 +1,292 @@
+"""The loops over windows that hold a varying number of samples, and over states; compiled by numba.
+
+Without numba the same functions run as they stand, with the same results and slowly. Each fills `out`
+from one line of samples; `lows` and `highs` say for each result where its window begins and ends. They
+use plain loops, which numba compiles in a fraction of the time of array expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Lines = NDArray[np.float64]
+Places = NDArray[np.int64]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+try:
+    import numba
+except ImportError:
+
+    def compiled(function: Function) -> Function:
+        """Return the function as it is: there is no compiler."""
+        return function
+
+else:
+
+    def compiled(function: Function) -> Function:
+        """Return the function, compiled when it is first called and remembered on disk."""
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+        try:
+            loop = numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # no folder to remember it in
+            loop = numba.njit(**options)(function)
+        return cast("Function", loop)
+
+
+def by_line(function: Callable[..., None], lines: Lines, count: int, *arguments: Any) -> Lines:
+    """Return the `count` results of a loop for each of the lines."""
+    out = np.empty((lines.shape[0], count))
+    for line, row in zip(lines, out, strict=True):
+        function(np.ascontiguousarray(line), *arguments, row)
+    return out
+
+
+def carried(function: Callable[..., None], lines: Lines, states: Lines, *arguments: Any) -> Lines:
+    """Return the results of a loop for each of the lines, each with a state of its own."""
+    out = np.empty(lines.shape)
+    for line, state, row in zip(lines, states, out, strict=True):
+        function(np.ascontiguousarray(line), *arguments, state, row)
+    return out
+
+
+@compiled
+def bounds(
+    seconds: Lines, start: int, low: int, back: float, ahead: float, lows: Places, highs: Places
+) -> None:
+    """Find where the samples begin and end that lie so near in time to those from `start` on.
+
+    `low` is at or before the first of them.
+    """
+    high = start
+    for i in range(lows.size):
+        centre = seconds[start + i]
+        while seconds[low] < centre - back:
+            low += 1
+        while high < seconds.size and seconds[high] <= centre + ahead:
+            high += 1
+        lows[i], highs[i] = low, high
+
+
+@compiled
+def means(line: Lines, lows: Places, highs: Places, omit: bool, out: Lines) -> None:
+    """Take the mean of each window; NaN where no sample is left.
+
+    A window of n samples is put together from runs of 1, 2, 4, … samples, as the binary digits of n
+    say: log n additions, and nothing is ever taken away again, so nothing drifts.
+    """
+    runs, seen = np.empty(line.size), np.zeros(line.size + 1, np.int64)
+    for j in range(line.size):
+        missing = np.isnan(line[j])
+        runs[j] = 0.0 if missing else line[j]
+        seen[j + 1] = seen[j] + missing
+    longest = 0
+    for i in range(lows.size):
+        longest = max(longest, highs[i] - lows[i])
+        out[i] = 0.0
+    length = 1
+    while length <= longest:
+        for i in range(lows.size):
+            count = highs[i] - lows[i]
+            # What shorter runs have added already lies before it.
+            place = min(lows[i] + (count & (length - 1)), runs.size - 1)
+            out[i] += runs[place] if count & length else 0.0
+        for j in range(runs.size - length):
+            runs[j] += runs[j + length]
+        length *= 2
+    for i in range(lows.size):
+        gaps = seen[highs[i]] - seen[lows[i]]
+        count = highs[i] - lows[i] - gaps
+        out[i] = out[i] / count if count and (omit or not gaps) else np.nan
+
+
+@compiled
+def weighted(
+    line: Lines,
+    seconds: Lines,
+    centres: Lines,
+    lows: Places,
+    highs: Places,
+    width: float,
+    triangular: bool,
+    omit: bool,
+    out: Lines,
+) -> None:
+    """Take means weighted by the distance in time from `centres`.
+
+    The weights are exp(-dt²/2·width²), or `triangular`: 1 - |dt|/width.
+    """
+    for i in range(lows.size):
+        total, weight = 0.0, 0.0
+        for j in range(lows[i], highs[i]):
+            value = line[j]
+            if not (omit and np.isnan(value)):
+                distance = (seconds[j] - centres[i]) / width
+                w = max(1.0 - abs(distance), 0.0) if triangular else np.exp(-0.5 * distance * distance)
+                total += w * value
+                weight += w
+        out[i] = total / weight if weight > 0 else np.nan
+
+
+@compiled
+def _fit(work: Lines, slopes: Lines, order: int) -> float:
+    """Return the last derivative at 0, as many as `slopes` has, of the polynomial fitted to samples.
+
+    `work` holds their places and values, and room for two polynomials; the recursion is that of
+    :func:`~filterworks.timeseries.fitting.fit_weights`.
+    """
+    places, values, now, before = work[0], work[1], work[2], work[3]
+    for j in range(places.size):
+        now[j], before[j] = 1.0, 0.0
+    slope, slope_before = slopes[0], slopes[1]
+    for r in range(slope.size):
+        slope[r], slope_before[r] = 0.0, 0.0
+    slope[0] = 1.0
+    total, norm_before = 0.0, 1.0
+    for degree in range(order + 1):
+        norm, product, moment = 0.0, 0.0, 0.0
+        for j in range(places.size):
+            square = now[j] * now[j]
+            norm += square
+            product += now[j] * values[j]
+            moment += places[j] * square
+        total += product / norm * slope[-1]
+        shift, share = moment / norm, norm / norm_before if degree else 0.0
+        for j in range(places.size):
+            now[j], before[j] = (places[j] - shift) * now[j] - share * before[j], now[j]
+        for r in range(slope.size - 1, -1, -1):
+            lower = r * slope[r - 1] if r else 0.0
+            slope[r], slope_before[r] = lower - shift * slope[r] - share * slope_before[r], slope[r]
+        norm_before = norm
+    return total
+
+
+@compiled
+def fits(
+    line: Lines,
+    seconds: Lines,
+    centres: Lines,
+    lows: Places,
+    highs: Places,
+    scale: float,
+    order: int,
+    derivative: int,
+    omit: bool,
+    out: Lines,
+) -> None:
+    """Take the polynomial fitted to each window at its centre, or its derivative per `scale`."""
+    longest = 1
+    for i in range(lows.size):
+        longest = max(longest, highs[i] - lows[i])
+    work, slopes = np.empty((4, longest)), np.empty((2, derivative + 1))
+    for i in range(lows.size):
+        count = 0
+        for j in range(lows[i], highs[i]):
+            if not (omit and np.isnan(line[j])):
+                work[0, count] = (seconds[j] - centres[i]) / scale
+                work[1, count] = line[j]
+                count += 1
+        out[i] = _fit(work[:, :count], slopes, order) if count > order else np.nan
+
+
+@compiled
+def exponential(
+    line: Lines,
+    decay: float,
+    gaps: Lines,
+    newest: float,
+    adjust: bool,
+    omit: bool,
+    state: Lines,
+    out: Lines,
+) -> None:
+    """Take exponentially weighted means; `state` carries the mean, its weight, and whether it is broken.
+
+    A weight is multiplied by `decay` from row to row, to the power of the row's gap if there are `gaps`.
+    Source of the recursion: pandas' ``ewm`` (``ignore_na=False``).
+    """
+    mean, weight, is_broken = state[0], state[1], state[2] > 0
+    for i in range(line.size):
+        value = line[i]
+        if np.isnan(value) and not omit:
+            is_broken = True
+        if np.isnan(mean):
+            mean = value
+        else:
+            weight *= decay ** gaps[i] if gaps.size else decay
+            if not np.isnan(value):
+                # A constant series stays as it is, to the last bit.
+                if mean != value:
+                    mean = (weight * mean + newest * value) / (weight + newest)
+                weight = weight + newest if adjust else 1.0
+        out[i] = np.nan if is_broken else mean
+    state[0], state[1], state[2] = mean, weight, 1.0 if is_broken else 0.0
+
+
+@compiled
+def cumulative(line: Lines, which: int, omit: bool, state: Lines, out: Lines) -> None:
+    """Take the sum (`which` 0), mean, min or max so far.
+
+    `state` carries the total or extreme, what the total could not take up, the count, and whether a
+    missing sample has broken it.
+    """
+    total, rest, count, is_broken = state[0], state[1], state[2], state[3] > 0
+    for i in range(line.size):
+        value = line[i]
+        if not np.isnan(value):
+            if which >= 2:
+                better = value < total if which == 2 else value > total
+                total = value if better or count == 0 else total
+            else:
+                following = total + value
+                if np.isfinite(following):
+                    if abs(total) >= abs(value):
+                        rest += (total - following) + value
+                    else:
+                        rest += (value - following) + total
+                total = following
+            count += 1
+        elif not omit:
+            is_broken = True
+        result = total + rest
+        if which == 1 and count > 0:
+            result /= count
+        out[i] = np.nan if is_broken or count == 0 else result
+    state[0], state[1], state[2], state[3] = total, rest, count, 1.0 if is_broken else 0.0
+
+
+@compiled
+def scores(line: Lines, template: Lines, out: Lines) -> None:
+    """Take the correlation coefficient of a template of mean 0 and norm 1 with each whole window.
+
+    By the samples that there are, NaN where these are less than half; 0 where they are flat.
+    """
+    size = template.size
+    for i in range(out.size):
+        count, largest, mean, shape_mean = 0, 0.0, 0.0, 0.0
+        for j in range(size):
+            value = line[i + j]
+            if not np.isnan(value):
+                count += 1
+                mean += value
+                shape_mean += template[j]
+                largest = max(largest, abs(value))
+        if 2 * count < size or largest == 0.0 or np.isinf(largest):
+            out[i] = 0.0 if largest == 0.0 and 2 * count >= size else np.nan
+            continue
+        mean /= count
+        shape_mean /= count
+        product, square, shape_square = 0.0, 0.0, 0.0
+        for j in range(size):
+            value = line[i + j]
+            if not np.isnan(value):
+                # On the scale of the window, so that no square is too large or too small.
+                distance, shape = (value - mean) / largest, template[j] - shape_mean
+                product += distance * shape
+                square += distance * distance
+                shape_square += shape * shape
+        flat = square <= count * 1e-30 or shape_square <= 1e-24
+        out[i] = 0.0 if flat else product / np.sqrt(square * shape_square)

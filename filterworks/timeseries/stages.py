@@ -1,0 +1,338 @@
+"""From samples that arrive in parts of any size to blocks that do not depend on them.
+
+A stage is one filter at work on one series. It computes blocks that begin at absolute multiples of a
+fixed number of samples, each by the same call however the samples came, so the bits of a result do not
+depend on how the series was cut. A chain is one stage after the other, each with its own blocks and
+its own ends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filterworks.boundaries import source_index
+from filterworks.errors import ArgumentError
+from filterworks.timeseries import lengths
+
+# Samples of a block; more only where a window is longer.
+BLOCK = 1 << 16
+
+Lines = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Consecutive samples.
+
+    Attributes
+    ----------
+    lines
+        (column, sample) values.
+    seconds
+        Their times, or None.
+    """
+
+    lines: Lines
+    seconds: Lines | None
+
+    def __getitem__(self, item: slice) -> Part:
+        return Part(self.lines[:, item], None if self.seconds is None else self.seconds[item])
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return int(self.lines.shape[1])
+
+
+def joined(parts: list[Part], columns: int) -> Part:
+    """Return the parts as one."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Part(np.empty((columns, 0)), None)
+    times = [part.seconds for part in parts if part.seconds is not None]
+    lines = np.concatenate([part.lines for part in parts], axis=1)
+    return Part(lines, np.concatenate(times) if times else None)
+
+
+def times(part: Part) -> Lines:
+    """Return the times of samples that need them."""
+    if part.seconds is None:
+        raise ArgumentError("an uneven series needs the `seconds` of its samples with each push")
+    return part.seconds
+
+
+class Stage(Protocol):
+    """One filter at work on one series."""
+
+    def limit(self, block: int) -> None:
+        """Compute so many results at once; before the first samples only."""
+
+    def push(self, part: Part) -> Part:
+        """Take samples and return the results that are now determined."""
+
+    def finish(self) -> Part:
+        """Return the results that had to wait for the end."""
+
+    @property
+    def short(self) -> str | None:
+        """What to say of a window that is longer than the series, once that has ended."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A block with all the samples that its results look at.
+
+    Attributes
+    ----------
+    part
+        The samples; those outside of the series have no time (NaN).
+    before, after
+        How many of them come before and after the block.
+    left, right
+        How many of those lie outside of the series, before its first and after its last sample.
+    first
+        Place of the block's first sample in the series.
+    """
+
+    part: Part
+    before: int
+    after: int
+    left: int
+    right: int
+    first: int
+
+    @property
+    def inside(self) -> slice:
+        """Where the block itself lies."""
+        return slice(self.before, self.part.size - self.after)
+
+
+class History:
+    """The samples of a series from some place on.
+
+    Attributes
+    ----------
+    columns
+        Number of columns.
+    base, count
+        The place of the first that is held, and of the first that has not come yet.
+    """
+
+    def __init__(self, columns: int) -> None:
+        self.columns = columns
+        self.base = self.count = 0
+        self._parts: deque[Part] = deque()
+
+    def add(self, part: Part) -> None:
+        """Append samples."""
+        if part.size:
+            self._parts.append(part)
+            self.count += part.size
+
+    def whole(self) -> Part:
+        """Return everything that is held; it starts at `base`."""
+        if len(self._parts) > 1:
+            self._parts = deque([joined(list(self._parts), self.columns)])
+        return self._parts[0]
+
+    def cut(self, low: int, high: int) -> Part:
+        """Return a copy of the samples at `low` to `high`; it is laid out alike however they came."""
+        lines, times, start = np.empty((self.columns, high - low)), [], self.base
+        for part in self._parts:
+            if start + part.size > low and start < high:
+                piece = part[max(low - start, 0) : high - start]
+                place = max(start - low, 0)
+                lines[:, place : place + piece.size] = piece.lines
+                times.append(piece.seconds)
+            start += part.size
+        known = [seconds for seconds in times if seconds is not None]
+        return Part(lines, np.concatenate(known) if known else None)
+
+    def drop(self, start: int) -> None:
+        """Forget what lies before `start`."""
+        while self._parts and self.base + self._parts[0].size <= start:
+            self.base += self._parts.popleft().size
+        if self._parts and 2 * (start - self.base) > self._parts[0].size:
+            kept = self._parts[0][start - self.base :]
+            # A copy, so that the samples before it are given back.
+            seconds = None if kept.seconds is None else kept.seconds.copy()
+            self._parts[0] = Part(kept.lines.copy(), seconds)
+            self.base = start
+
+
+class Blocks:
+    """A stage whose results look a fixed number of samples back and ahead.
+
+    Parameters
+    ----------
+    columns
+        Number of columns.
+    before, after
+        How many samples a result looks back and ahead.
+    boundary
+        What lies outside; under ``omit`` it is NaN. ``wrap`` waits for the end of the series.
+    function
+        Window → the block's results.
+    restores
+        Whether missing samples become missing again.
+    """
+
+    def __init__(
+        self,
+        columns: int,
+        before: int,
+        after: int,
+        boundary: str,
+        function: Callable[[Window], Lines],
+        *,
+        restores: bool = False,
+    ) -> None:
+        self._span = before + after + 1
+        if self._span > 2 * lengths.LONGEST:
+            raise ArgumentError(f"its window of {self._span} samples is longer than {2 * lengths.LONGEST}")
+        self._before, self._after = before, after
+        self._boundary, self._function, self._restores = boundary, function, restores
+        self._history = History(columns)
+        self._start = 0
+        self._size = max(BLOCK, 1 << (self._span - 1).bit_length())
+
+    def limit(self, block: int) -> None:
+        """Compute so many results at once, at least a window; before the first samples only."""
+        self._size = max(block, 1 << (self._span - 1).bit_length())
+
+    def push(self, part: Part) -> Part:
+        """Take samples and return the results that are now determined."""
+        self._history.add(part)
+        return self._computed(self._is_ready, final=False)
+
+    def finish(self) -> Part:
+        """Return the results that had to wait for the end."""
+        return self._computed(lambda: self._start < self._history.count, final=True)
+
+    @property
+    def short(self) -> str | None:
+        """What to say of a window that is longer than the series, once that has ended."""
+        if 0 < self._history.count < self._span:
+            return f"its window of {self._span} samples is longer than the series of {self._history.count}"
+        return None
+
+    def _is_ready(self) -> bool:
+        if self._boundary == "wrap":
+            return False
+        mirrored = self._before + 1 if self._start < self._before else 0
+        return self._history.count >= max(self._start + self._size + self._after, mirrored)
+
+    def _computed(self, is_ready: Callable[[], bool], *, final: bool) -> Part:
+        done: list[Part] = []
+        while is_ready():
+            done.append(self._block(min(self._start + self._size, self._history.count)))
+        if done and not final:
+            # The end may be mirrored as far back as the windows look ahead.
+            self._history.drop(self._start - max(self._before, self._after + 1))
+        return joined(done, self._history.columns)
+
+    def _block(self, stop: int) -> Part:
+        start, self._start = self._start, stop
+        window = self._window(start, stop)
+        block = window.part[window.inside]
+        lines = self._function(window)
+        if self._restores:
+            missing = np.isnan(block.lines)
+            if missing.any():
+                lines = np.where(missing, np.nan, lines)
+        return Part(lines, block.seconds)
+
+    def _window(self, start: int, stop: int) -> Window:
+        count = self._history.count
+        low, high = start - self._before, stop + self._after
+        inner = self._history.cut(max(low, 0), min(high, count))
+        left, right = max(-low, 0), max(high - count, 0)
+        if left or right:
+            timed = inner.seconds is not None
+            parts = [self._outside(-left, 0, timed)] if left else []
+            parts.append(inner)
+            parts += [self._outside(count, high, timed)] if right else []
+            inner = joined(parts, self._history.columns)
+        return Window(inner, self._before, self._after, left, right, start)
+
+    def _outside(self, low: int, high: int, timed: bool) -> Part:
+        """Return the samples that stand at places `low` to `high`, all outside of the series."""
+        columns, count = self._history.columns, self._history.count
+        seconds = np.full(high - low, np.nan) if timed else None
+        if self._boundary in ("constant", "omit"):
+            fill = 0.0 if self._boundary == "constant" else np.nan
+            return Part(np.full((columns, high - low), fill), seconds)
+        index = source_index(count, -low, high - count, self._boundary)
+        first = int(index.min())
+        source = self._history.cut(first, int(index.max()) + 1)
+        return Part(np.take(source.lines, index - first, axis=1), seconds)
+
+
+class Running:
+    """A stage that carries a state from sample to sample.
+
+    Parameters
+    ----------
+    function
+        Samples → results; it keeps what it needs of them.
+    restores
+        Whether missing samples become missing again.
+    """
+
+    def __init__(self, columns: int, function: Callable[[Part], Lines], *, restores: bool = False) -> None:
+        self._columns, self._function, self._restores = columns, function, restores
+
+    def limit(self, block: int) -> None:
+        """Nothing is held back, so nothing changes."""
+
+    def push(self, part: Part) -> Part:
+        """Take samples and return the results that are now determined."""
+        if not part.size:
+            return part
+        lines = self._function(part)
+        if self._restores:
+            lines = np.where(np.isnan(part.lines), np.nan, lines)
+        return Part(lines, part.seconds)
+
+    def finish(self) -> Part:
+        """Return the results that had to wait for the end: none."""
+        return Part(np.empty((self._columns, 0)), None)
+
+    @property
+    def short(self) -> str | None:
+        """Nothing: there is no window."""
+        return None
+
+
+class InTurn:
+    """Two stages, one after the other."""
+
+    def __init__(self, first: Stage, second: Stage) -> None:
+        self._first, self._second = first, second
+
+    def limit(self, block: int) -> None:
+        """Compute so many results at once; before the first samples only."""
+        self._first.limit(block)
+        self._second.limit(block)
+
+    def push(self, part: Part) -> Part:
+        """Take samples and return the results that are now determined."""
+        return self._second.push(self._first.push(part))
+
+    def finish(self) -> Part:
+        """Return the results that had to wait for the end."""
+        rest = self._first.finish()
+        parts = [self._second.push(rest), self._second.finish()]
+        return joined([part for part in parts if part.size], rest.lines.shape[0])
+
+    @property
+    def short(self) -> str | None:
+        """What to say of a window that is longer than the series, once that has ended."""
+        return self._first.short

@@ -1,0 +1,567 @@
+"""Tables through the batch: real files, real processes, against pandas and scipy."""
+
+import gzip
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import ndimage
+
+from filterworks.files.tables import text
+from tests.conftest import tree
+
+
+@pytest.fixture
+def station(tmp_path):
+    """A folder of measurements with gaps, notes and quotes."""
+    rng = np.random.default_rng(5)
+    base = tmp_path / "logs"
+    (base / "north").mkdir(parents=True)
+    for name, rows in (("a.csv", 500), ("north/b.csv", 300), ("north/c.tsv", 200)):
+        times = pd.date_range("2024-03-01T00:00:00Z", periods=rows, freq="10s").strftime("%Y-%m-%dT%H:%M:%SZ")
+        frame = pd.DataFrame(
+            {"time": times, "temp": rng.normal(20, 3, rows).round(2), "note": "ok, all", "n": range(rows)}
+        )
+        frame.loc[::37, "temp"] = np.nan
+        frame.to_csv(base / name, index=False, sep="\t" if name.endswith("tsv") else ",")
+    (base / "readme.txt").write_text("no table\nis here, as it seems\n")
+    return base
+
+
+def column(path, name, **options):
+    return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", **options)[name].to_numpy(float)
+
+
+def rolling(values, window):
+    """A centred mean that leaves missing values out, symmetric at the ends."""
+    padded = np.pad(values, window // 2, mode="symmetric")
+    means = pd.Series(padded).rolling(window, center=True, min_periods=1).mean().to_numpy()
+    return np.where(np.isnan(values), np.nan, means[window // 2 : -(window // 2)])
+
+
+def test_a_folder_keeps_its_tree_and_equals_pandas(station, tmp_path, command):
+    result = command("series", station, "-o", tmp_path / "out", "-f", "mean:window=1min", "--json")
+    assert result.code == 0, result.err
+    report = result.json
+    assert report["ignored"] == 1
+    assert {entry["output"] for entry in report["done"]} == {
+        str(tmp_path / "out" / name) for name in ("a.csv", "north/b.csv", "north/c.tsv")
+    }
+    for entry in report["done"]:
+        source, output = type(tmp_path)(entry["input"]), type(tmp_path)(entry["output"])
+        np.testing.assert_allclose(column(output, "temp"), rolling(column(source, "temp"), 7), rtol=1e-12)
+        np.testing.assert_allclose(column(output, "n"), rolling(column(source, "n"), 7), rtol=1e-12)
+        missing = int(np.isnan(column(source, "temp")).sum())
+        assert entry["columns"]["temp"] == {"missing": missing, "filled": 0}
+        assert entry["time"] == {
+            "column": "time",
+            "format": "%Y-%m-%dT%H:%M:%S%.fZ",
+            "found": True,
+            "regular": True,
+            "step": 10.0,
+        }
+        untouched = [line.split(b",")[0] for line in source.read_bytes().splitlines()]
+        assert (
+            [line.split(b",")[0] for line in output.read_bytes().splitlines()] == untouched
+            if source.suffix == ".csv"
+            else True
+        )
+    assert set(os.listdir(tmp_path / "out")) == {"a.csv", "north", ".filterworks.sqlite"}
+
+
+def test_text_files_are_tables_where_they_are_named(tmp_path, command):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("x y\n1 2\n")
+    (tmp_path / "in" / "b.dat").write_text("x\n1\n")
+    assert (
+        "no tables here (2 other files)"
+        in command("series", tmp_path / "in", "-o", tmp_path / "a", "-f", "mean:window=1").err
+    )
+    assert (
+        command(
+            "series",
+            tmp_path / "in" / "a.txt",
+            "-o",
+            tmp_path / "a",
+            "-f",
+            "mean:window=1",
+            "--delimiter",
+            "space",
+        ).code
+        == 0
+    )
+    assert command("series", f"{tmp_path}/in/*.dat", "-o", tmp_path / "a", "-f", "mean:window=1").code == 0
+    assert tree(tmp_path / "a") == {"a.txt": b"x y\n1.0 2.0\n", "b.dat": b"x\n1.0\n"}
+
+
+def test_agreement_with_scipy_on_regular_data(tmp_path, command):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=3000)
+    pd.DataFrame({"x": x}).to_csv(tmp_path / "a.csv", index=False)
+    assert (
+        command(
+            "series",
+            tmp_path / "a.csv",
+            "-o",
+            tmp_path / "b.csv",
+            "-f",
+            "gaussian:sigma=4 | mean:window=5",
+            "--boundary",
+            "mirror",
+        ).code
+        == 0
+    )
+    expected = ndimage.uniform_filter1d(ndimage.gaussian_filter1d(x, 4, mode="mirror"), 5, mode="mirror")
+    np.testing.assert_allclose(column(tmp_path / "b.csv", "x"), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("arguments", [
+    ["-f", "median:window=5 | gaussian:sigma=40s", "--columns", "temp"],
+    ["-f", "mean:window=9", "--suffix", "_smooth"],
+    ["-f", "exponential:span=10", "--fill"],
+    ["-f", "derivative:per=s", "--align", "past"],
+])  # fmt: skip
+def test_block_sizes_change_no_byte(station, tmp_path, command, monkeypatch, arguments):
+    made = []
+    for number, size in enumerate((1 << 23, 1, 50, 1000)):
+        monkeypatch.setattr(text, "BLOCK", size)
+        out = tmp_path / str(number)
+        assert command("series", station, "-o", out, *arguments).code == 0
+        made.append(tree(out))
+    assert all(one == made[0] for one in made[1:])
+
+
+def test_the_same_command_again_does_nothing_twice(station, tmp_path, command):
+    arguments = ("series", station, "-o", tmp_path / "out", "-f", "mean:window=5", "--json")
+    assert len(command(*arguments).json["done"]) == 3
+    before = tree(tmp_path / "out")
+    assert len(command(*arguments).json["skipped"]) == 3
+    (tmp_path / "out" / "a.csv").write_text("damaged")
+    again = command(*arguments).json
+    assert [entry["input"] for entry in again["done"]] == [str(station / "a.csv")]
+    assert tree(tmp_path / "out") == before
+    for changed in (["--align", "past"], ["--suffix", "_s"], ["--null", "NA"], ["--columns", "temp"]):
+        assert len(command(*arguments, *changed).json["done"]) == 3
+
+
+def test_a_changed_template_counts_as_another_chain(station, tmp_path, command):
+    np.savetxt(tmp_path / "shape.txt", [0.0, 1, 3, 1])
+    arguments = (
+        "series",
+        station,
+        "-o",
+        tmp_path / "out",
+        "-f",
+        f"matched:template={tmp_path}/shape.txt",
+        "--json",
+    )
+    assert len(command(*arguments).json["done"]) == 3
+    assert len(command(*arguments).json["skipped"]) == 3
+    np.savetxt(tmp_path / "shape.txt", [0.0, 1, 2, 4])
+    assert len(command(*arguments).json["done"]) == 3
+
+
+def test_bad_tables_are_named_and_the_rest_goes_on(station, tmp_path, command):
+    bad = {
+        "ragged.csv": (b"time,x\n2024-01-01,1\n2024-01-02\n", "line 3: has 1 field"),
+        "text.csv": (b"a,x\nq,1\nq,2\nq,many\n", "line 4, column 'x': 'many' is not a number"),
+        "quote.csv": (b'a,x\n"q,1\n', "line 2: a quote opens here and never closes"),
+        "twice.csv": (b"x,x\n1,2\n", "line 1: columns 1 and 2 are both named 'x'"),
+        "empty.csv": (b"", "is empty (0 bytes)"),
+        "latin.csv": (b"a,x\n\xe9,1\n", "line 2, column 'a': byte 0xe9 is not UTF-8"),
+        "infinite.csv": (b"a,x\nq,1\nq,-inf\n", "line 3, column 'x': the value is infinite; --allow-infinite"),
+        "words.csv": (b"a,b\nq,r\n", "no column here holds numbers"),
+        "unsorted.csv": (b"time,x\n2024-01-02,1\n2024-01-01,2\n", "line 3, column 'time': 2024-01-01 is not after 2024-01-02 on line 2; --sort"),
+        "again.csv": (b"time,x\n2024-01-02,1\n2024-01-02,2\n", "line 3, column 'time': 2024-01-02 is not after 2024-01-02 on line 2; --by"),
+        "formats.csv": (b"time,x\n2024-01-02,1\n03/01/2024,2\n", "line 3, column 'time': '03/01/2024' does not have the format %Y-%m-%d"),
+        "notime.csv": (b"time,x\n2024-01-02,1\n,2\n", "line 3, column 'time': the time is missing"),
+        "not.parquet": (b"PAR1 and no more", "is damaged or no Parquet file"),
+        "cut.csv.gz": (gzip.compress(b"a,x\n" + b"q,1\n" * 9000)[:-20], "its compressed data are damaged"),
+    }  # fmt: skip
+    for name, (data, _) in bad.items():
+        (station / name).write_bytes(data)
+    result = command("series", station, "-o", tmp_path / "out", "-f", "mean:window=3", "--json")
+    assert result.code == 1
+    report = result.json
+    errors = {os.path.basename(entry["input"]): entry["error"] for entry in report["failed"]}
+    assert set(errors) == set(bad)
+    for name, (_, words) in bad.items():
+        assert words in errors[name], errors[name]
+        assert errors[name].startswith(str(station / name))
+        assert "internal error" not in errors[name]
+    assert len(report["done"]) == 3
+    assert set(tree(tmp_path / "out")) == {"a.csv", "north/b.csv", "north/c.tsv"}
+
+
+def test_small_tables(tmp_path, command):
+    for name, data in {
+        "header.csv": b"a,b\r\n",
+        "bare.csv": b"a,b",
+        "one.csv": b"a,b\n7,x\n",
+        "end.csv": b"x\n1\n2",
+    }.items():
+        (tmp_path / name).write_bytes(data)
+        result = command("series", tmp_path / name, "-o", tmp_path / "out" / name, "-f", "median:window=3")
+        assert result.code == 0, result.err
+        assert (tmp_path / "out" / name).read_bytes() == {
+            "one.csv": b"a,b\n7.0,x\n",
+            "end.csv": b"x\n1.0\n2.0",
+        }.get(name, data)
+
+
+def test_a_window_longer_than_the_series_is_a_warning(tmp_path, command):
+    (tmp_path / "a.csv").write_text("x\n1\n2\n4\n")
+    result = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=11", "--json")
+    assert result.code == 0
+    (warning,) = result.json["done"][0]["warnings"]
+    assert f"warning: {tmp_path}/a.csv: {warning}" in result.err
+    assert warning == "mean: its window of 11 samples is longer than the series of 3"
+
+
+@pytest.mark.parametrize("order", ["contiguous", "interleaved", "random"])
+def test_groups_are_filtered_each_by_itself_and_come_back_in_row_order(tmp_path, command, order, monkeypatch):
+    rng = np.random.default_rng(8)
+    sensor = np.repeat(np.arange(4), 100) if order == "contiguous" else np.tile(np.arange(4), 100)
+    if order == "random":
+        rng.shuffle(sensor)
+    counts = pd.Series(sensor).groupby(sensor).cumcount()
+    frame = pd.DataFrame(
+        {
+            "time": counts * 2,
+            "sensor": sensor,
+            "note": [f"row {i}" for i in range(400)],
+            "x": rng.normal(size=400),
+        }
+    )
+    frame["sensor"] = "s" + frame["sensor"].astype(str)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    monkeypatch.setattr(text, "BLOCK", 777)
+    arguments = ["-f", "gaussian:sigma=6s", "--by", "sensor", "--json"]
+    result = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", *arguments)
+    assert result.code == 0, result.err
+    assert result.json["done"][0]["groups"] == 4
+    expected = frame.groupby("sensor")["x"].transform(lambda x: ndimage.gaussian_filter1d(x, 3))
+    got = pd.read_csv(tmp_path / "b.csv")
+    np.testing.assert_allclose(got["x"], expected, atol=1e-12)
+    assert (got[["time", "sensor", "note"]] == frame[["time", "sensor", "note"]]).all().all()
+
+
+def test_an_error_in_a_group_names_its_line(tmp_path, command):
+    rows = [f"s{i % 3},{i // 3},{i}" for i in range(300)]
+    rows[200] = rows[200].rpartition(",")[0] + ",inf"
+    (tmp_path / "a.csv").write_text("id,t,x\n" + "\n".join(rows) + "\n")
+    result = command(
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        tmp_path / "b.csv",
+        "-f",
+        "mean:window=5",
+        "--by",
+        "id",
+        "--columns",
+        "x",
+    )
+    assert "line 202, column 'x': the value is infinite" in result.err
+    rows[200] = "s2,3,1"
+    (tmp_path / "a.csv").write_text("id,t,x\n" + "\n".join(rows) + "\n")
+    result = command(
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        tmp_path / "b.csv",
+        "-f",
+        "mean:window=5",
+        "--by",
+        "id",
+        "--columns",
+        "x",
+    )
+    assert "line 202, column 't': 3 is not after 65 on line 199 in group s2" in result.err
+
+
+@pytest.mark.parametrize(("times", "options", "step", "form"), [
+    (["2024-01-01", "2024-01-02", "2024-01-03"], [], 86400.0, "%Y-%m-%d"),
+    (["2024-01-01 00:00", "2024-01-01 00:01", "2024-01-01 00:02"], [], 60.0, "%Y-%m-%d %H:%M"),
+    (["2024-01-01T00:00:00.5+02:00", "2024-01-01T00:00:01.0+02:00", "2024-01-01T00:00:01.5+02:00"], [], 0.5, "%Y-%m-%dT%H:%M:%S%.f%z"),
+    (["1700000000", "1700000001", "1700000002"], [], 1.0, "epoch-s"),
+    (["1700000000000", "1700000000250", "1700000000500"], [], 0.25, "epoch-ms"),
+    (["1700000000000000", "1700000000001000", "1700000000002000"], [], 0.001, "epoch-us"),
+    (["1700000000000000000", "1700000000000000500", "1700000000000001000"], [], 5e-7, "epoch-ns"),
+    (["0.0", "0.1", "0.2"], [], 0.1, "epoch-s"),
+    (["0", "20", "40"], ["--time-format", "epoch-ms"], 0.02, "epoch-ms"),
+    (["31.12.2023 23:59:58", "31.12.2023 23:59:59", "01.01.2024 00:00:00"], ["--time", "time", "--time-format", "%d.%m.%Y %H:%M:%S"], 1.0, "%d.%m.%Y %H:%M:%S"),
+    (["19991231", "20000101", "20000102"], [], 86400.0, "%Y%m%d"),
+])  # fmt: skip
+def test_times_in_every_format(tmp_path, command, times, options, step, form):
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(f"{t},{i * i}\n" for i, t in enumerate(times)))
+    arguments = (
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        tmp_path / "b.csv",
+        "-f",
+        "derivative:per=s",
+        "--json",
+        *options,
+    )
+    result = command(*arguments)
+    assert result.code == 0, result.err
+    entry = result.json["done"][0]
+    assert entry["time"]["format"] == form
+    assert entry["time"]["step"] == pytest.approx(step, rel=1e-9)
+    got = (tmp_path / "b.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in got[1:]] == times
+    np.testing.assert_allclose(
+        [float(line.split(",")[1]) for line in got[1:]], np.gradient([0, 1, 4], step), rtol=1e-6
+    )
+
+
+def test_uneven_times_weigh_by_distance(tmp_path, command):
+    rng = np.random.default_rng(4)
+    seconds = np.cumsum(rng.uniform(0.2, 3, 300)).round(3)
+    x = rng.normal(size=300)
+    pd.DataFrame({"t": seconds, "x": x}).to_csv(tmp_path / "a.csv", index=False)
+    result = command(
+        "series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "gaussian:sigma=5s", "--json"
+    )
+    assert result.code == 0, result.err
+    assert result.json["done"][0]["time"]["regular"] is False
+    distance = seconds[:, None] - seconds[None, :]
+    weights = np.exp(-(distance**2) / 50) * (np.abs(distance) <= 20)
+    np.testing.assert_allclose(column(tmp_path / "b.csv", "x"), weights @ x / weights.sum(1), rtol=1e-9)
+
+
+def test_which_column_is_the_time(tmp_path, command):
+    (tmp_path / "a.csv").write_text("start,end,x\n2024-01-01,2024-01-02,1\n2024-01-02,2024-01-03,4\n")
+    arguments = ("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f")
+    result = command(*arguments, "mean:window=3d")
+    assert "needs the time, and several columns may be it (start, end); name it with --time" in result.err
+    assert command(*arguments, "mean:window=3d", "--time", "end").code == 0
+    assert "did you mean 'start'" in command(*arguments, "mean:window=3", "--time", "strat").err
+    (tmp_path / "a.csv").write_text("k,x\na,1\n")
+    assert "needs the time, and no column tells it" in command(*arguments, "mean:window=3d").err
+    assert "'a' tells no time" in command(*arguments, "mean:window=3", "--time", "k").err
+
+
+def test_sorting_moves_whole_lines(tmp_path, command):
+    rng = np.random.default_rng(6)
+    order = rng.permutation(500)
+    lines = [f'2024-01-01T00:{i // 60:02d}:{i % 60:02d}Z,"note\n{i}",{i}' for i in range(500)]
+    (tmp_path / "sorted.csv").write_text("time,note,x\n" + "\n".join(lines) + "\n")
+    (tmp_path / "mixed.csv").write_text("time,note,x\n" + "\n".join(lines[i] for i in order))
+    arguments = ("-f", "mean:window=5s")
+    assert command("series", tmp_path / "sorted.csv", "-o", tmp_path / "a.csv", *arguments).code == 0
+    result = command("series", tmp_path / "mixed.csv", "-o", tmp_path / "b.csv", *arguments, "--sort")
+    assert result.code == 0, result.err
+    assert (tmp_path / "b.csv").read_bytes() + b"\n" == (tmp_path / "a.csv").read_bytes()
+    (tmp_path / "mixed.csv").write_text("time,note,x\n2024-01-02,a,1\n2024-01-01,b,two\n")
+    assert (
+        "line 3, column 'x': 'two'"
+        in command(
+            "series",
+            tmp_path / "mixed.csv",
+            "-o",
+            tmp_path / "b.csv",
+            "--overwrite",
+            "--columns",
+            "x",
+            *arguments,
+            "--sort",
+        ).err
+    )
+
+
+def test_resampling_makes_the_times_even(tmp_path, command):
+    (tmp_path / "a.csv").write_text(
+        "time;v;note\n2024-01-01T00:00:00Z;1;x\n2024-01-01T00:00:01Z;3;y\n2024-01-01T00:00:04Z;6;z\n"
+    )
+    arguments = (
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        "-",
+        "-f",
+        "mean:window=1",
+        "--resample",
+        "2s",
+        "--method",
+    )
+    # standard output of the command in this process is text: a file shows the same bytes
+    arguments = (*arguments[:3], tmp_path / "b.csv", *arguments[4:])
+    assert command(*arguments, "mean").code == 0
+    assert (
+        tmp_path / "b.csv"
+    ).read_text() == "time;v\n2024-01-01T00:00:00Z;2.0\n2024-01-01T00:00:02Z;\n2024-01-01T00:00:04Z;6.0\n"
+    assert command(*arguments, "linear").code == 0
+    assert (
+        tmp_path / "b.csv"
+    ).read_text() == "time;v\n2024-01-01T00:00:00Z;1.0\n2024-01-01T00:00:02Z;4.0\n2024-01-01T00:00:04Z;6.0\n"
+
+
+def test_decimal_commas_everywhere(tmp_path, command):
+    (tmp_path / "a.csv").write_text("time;v\n0,5;1,5\n1,5;2,5\n1,0;6,5\n")
+    arguments = ("series", tmp_path / "a.csv", "-f", "mean:window=1", "--decimal", ",", "--sort")
+    assert command(*arguments, "-o", tmp_path / "b.csv").code == 0
+    assert (tmp_path / "b.csv").read_text() == "time;v\n0,5;1,5\n1,0;6,5\n1,5;2,5\n"
+    assert command(*arguments, "-o", tmp_path / "c.csv", "--resample", "500ms").code == 0
+    assert (tmp_path / "c.csv").read_text().splitlines()[1:] == ["0.5;1,5", "1.0;6,5", "1.5;2,5"]
+
+
+def test_parquet_keeps_its_other_columns(tmp_path, command):
+    rng = np.random.default_rng(7)
+    rows = 1000
+    frame = pl.DataFrame({
+        "when": pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2025, 1, 1), "1h", eager=True, time_zone="Europe/Berlin")[:rows],
+        "x": pl.Series(rng.normal(size=rows)).cast(pl.Float32), "n": range(rows), "s": ["é"] * rows, "l": [[1, 2]] * rows,
+    })  # fmt: skip
+    frame = frame.with_columns(pl.when(pl.col("n") % 9 == 4).then(None).otherwise(pl.col("x")).alias("x"))
+    frame.write_parquet(tmp_path / "a.parquet", row_group_size=300)
+    result = command(
+        "series",
+        tmp_path / "a.parquet",
+        "-o",
+        tmp_path / "b.parquet",
+        "-f",
+        "mean:window=5h",
+        "--columns",
+        "x",
+        "--json",
+    )
+    assert result.code == 0, result.err
+    got = pl.read_parquet(tmp_path / "b.parquet")
+    assert got.columns == frame.columns
+    assert got.drop("x").equals(frame.drop("x"))
+    assert got["x"].dtype == pl.Float64
+    np.testing.assert_allclose(
+        got["x"].to_numpy(), rolling(frame["x"].cast(pl.Float64).to_numpy(), 5), rtol=1e-12
+    )
+    assert (
+        command("series", tmp_path / "a.parquet", "-o", tmp_path / "c.csv", "-f", "mean:window=5").code == 1
+    )
+
+
+def test_standard_input_and_output(station, tmp_path):
+    start = [sys.executable, "-m", "filterworks", "series"]
+    data = (station / "a.csv").read_bytes()
+    piped = subprocess.run(
+        [*start, "-", "-o", "-", "-f", "mean:window=1min"], input=data, capture_output=True, check=True
+    )
+    assert piped.stderr == b""
+    subprocess.run(
+        [*start, station / "a.csv", "-o", tmp_path / "a.csv", "-f", "mean:window=1min", "-q"], check=True
+    )
+    assert piped.stdout == (tmp_path / "a.csv").read_bytes()
+    packed = subprocess.run(
+        [*start, "-", "-o", tmp_path / "b.csv.gz", "-f", "mean:window=1min"],
+        input=gzip.compress(data),
+        capture_output=True,
+        check=True,
+    )
+    assert packed.stdout == b""
+    assert gzip.decompress((tmp_path / "b.csv.gz").read_bytes()) == piped.stdout
+    again = subprocess.run(
+        [*start, "-", "-o", tmp_path / "b.csv.gz", "-f", "mean:window=1min"],
+        input=data,
+        capture_output=True,
+        check=False,
+    )
+    assert again.returncode == 2
+    assert b"exists; --overwrite replaces it" in again.stderr
+    bad = subprocess.run(
+        [*start, "-", "-o", tmp_path / "c.csv", "-f", "mean:window=3"],
+        input=b"a\n1\n2\n3\nx\n",
+        capture_output=True,
+        check=False,
+    )
+    assert bad.returncode == 1
+    assert bad.stderr.startswith(b"error: standard input: line 5, column 'a': 'x' is not a number")
+    assert set(os.listdir(tmp_path)) == {"logs", "a.csv", "b.csv.gz", ".filterworks.sqlite"}
+
+
+def test_a_local_cluster_gives_the_same_bytes(station, tmp_path, process):
+    for name, options in (("threads", []), ("cluster", ["--workers", "2"])):
+        child = process("series", station, "-o", tmp_path / name, "-f", "median:window=1min", *options)
+        _, err = child.communicate(timeout=120)
+        assert child.returncode == 0, err
+    assert tree(tmp_path / "threads") == tree(tmp_path / "cluster")
+
+
+@pytest.fixture(scope="module")
+def long_table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long")
+    rng = np.random.default_rng(9)
+    block = "".join(
+        f"{a:.3f},x{i % 7},{b:.4f}\n" for i, (a, b) in enumerate(rng.normal(size=(50_000, 2)))
+    ).encode()
+    for name in ("a.csv", "b.csv", "c.csv"):
+        with (folder / name).open("wb") as file:
+            file.write(b"p,k,q\n")
+            for _ in range(8):
+                file.write(block)
+    return folder
+
+
+def test_killed_at_any_moment_nothing_is_lost_or_half_written(long_table, tmp_path, process):
+    arguments = ("series", long_table, "-o", tmp_path / "out", "-f", "gaussian:sigma=3")
+    whole = process("series", long_table, "-o", tmp_path / "whole", "-f", "gaussian:sigma=3")
+    start = time.monotonic()
+    whole.communicate(timeout=120)
+    span = time.monotonic() - start
+    rng = random.Random(3)
+    expected = tree(tmp_path / "whole")
+    for how in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+        child = process(*arguments)
+        time.sleep(rng.uniform(0.4, 0.9) * span)
+        os.killpg(child.pid, how)
+        child.communicate(timeout=60)
+        visible = (
+            {n: c for n, c in tree(tmp_path / "out").items() if not n.startswith(".")}
+            if (tmp_path / "out").exists()
+            else {}
+        )
+        assert all(expected[name] == content for name, content in visible.items())
+    last = process(*arguments)
+    last.communicate(timeout=120)
+    assert last.returncode == 0
+    assert tree(tmp_path / "out") == expected
+
+
+def peak_of(source, out, block):
+    """MiB that a process takes at most to filter a table in blocks of so many bytes.
+
+    Linux's ru_maxrss would count what this process held when it started the child.
+    """
+    code = (
+        "import pathlib, sys; from filterworks.files.tables import text; text.BLOCK = int(sys.argv[3])\n"
+        "sys.argv = ['filterworks', 'series', sys.argv[1], '-o', sys.argv[2], '-f', 'mean:window=101', '-q']\n"
+        "from filterworks.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end:\n"
+        "    status = pathlib.Path('/proc/self/status').read_text()\n"
+        "    print(end.code, status.split('VmHWM:')[1].split()[0])"
+    )
+    command = [sys.executable, "-c", code, source, out, str(block)]
+    code, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert code == "0"
+    return int(peak) / 1024
+
+
+def test_memory_stays_flat_for_ten_times_the_rows(tmp_path, long_table):
+    small, large = long_table / "a.csv", tmp_path / "large.csv"
+    head, _, body = small.read_bytes().partition(b"\n")
+    with large.open("wb") as file:
+        file.write(head + b"\n")
+        for _ in range(10):
+            file.write(body)  # four million rows
+    assert peak_of(large, tmp_path / "a.out.csv", text.BLOCK) < 600
+    # In blocks so small that the short table too has more of them than are ever in flight.
+    peaks = [peak_of(source, tmp_path / f"{n}.out.csv", 1 << 19) for n, source in enumerate((small, large))]
+    assert peaks[1] < peaks[0] + 60

@@ -1,0 +1,321 @@
+"""Evenly sampled series beside scipy, numpy and pandas."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage, signal
+
+from filterworks import kernels
+from filterworks.timeseries import Options, Sampling, SeriesChain
+
+BOUNDARIES = {
+    "symmetric": "reflect",
+    "mirror": "mirror",
+    "nearest": "nearest",
+    "wrap": "wrap",
+    "constant": "constant",
+}
+PADS = {
+    "symmetric": "symmetric",
+    "mirror": "reflect",
+    "nearest": "edge",
+    "wrap": "wrap",
+    "constant": "constant",
+}
+
+
+@pytest.fixture(scope="module")
+def series():
+    return np.cumsum(np.random.default_rng(1).normal(size=(500, 2)), axis=0)
+
+
+@pytest.fixture(scope="module")
+def gappy(series):
+    x = series.copy()
+    x[np.random.default_rng(2).random(x.shape) < 0.15] = np.nan
+    x[100:140, 0] = np.nan
+    return x
+
+
+def filtered(text, x, sampling=None, **options):
+    return SeriesChain.parse(text)(x, sampling=sampling, options=Options(**options))
+
+
+def assert_close(got, expected, tolerance=1e-9):
+    scale = np.nanmax(np.abs(expected))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * max(scale, 1))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), BOUNDARIES.items())
+@pytest.mark.parametrize(
+    ("chain", "taps"),
+    [
+        ("mean:window=7", np.ones(7) / 7),
+        ("mean:window=8", np.ones(8) / 8),
+        ("mean:window=900", np.ones(900) / 900),
+        ("gaussian:sigma=3.3", kernels.gaussian_factor(3.3)),
+        ("gaussian:sigma=2,order=1", kernels.gaussian_factor(2, order=1)),
+        ("binomial:window=5", np.array([1, 4, 6, 4, 1]) / 16),
+        ("triangular:window=9", signal.windows.triang(9) / signal.windows.triang(9).sum()),
+        ("triangular:window=6", signal.windows.triang(6) / signal.windows.triang(6).sum()),
+        ("kernel:taps=1/2/-4/3", np.array([1.0, 2, -4, 3])),
+        ("kernel:taps=1/2/5,flip=true", np.array([5.0, 2, 1])),
+        ("laplacian", np.array([1.0, -2, 1])),
+        ("savgol:window=11,order=3", signal.savgol_coeffs(11, 3, use="dot")),
+    ],
+)
+def test_linear_filters_equal_ndimage_at_every_boundary(series, ours, theirs, chain, taps):
+    expected = ndimage.correlate1d(series, taps, axis=0, mode=theirs)
+    assert_close(filtered(chain, series, boundary=ours), expected)
+
+
+@pytest.mark.parametrize(("ours", "pad"), PADS.items())
+@pytest.mark.parametrize(
+    ("chain", "taps"),
+    [
+        ("mean:window=7", np.ones(7) / 7),
+        ("mean:window=8", np.ones(8) / 8),
+        ("kernel:taps=1/2/-4/3", np.array([1.0, 2, -4, 3])),
+        ("gaussian:sigma=3.3", kernels.gaussian_factor(3.3)),
+        ("savgol:window=9,order=2", signal.savgol_coeffs(9, 2, pos=8, use="dot")),
+        ("savgol:window=9,order=2,derivative=1", signal.savgol_coeffs(9, 2, deriv=1, pos=8, use="dot")),
+    ],
+)
+def test_past_windows_end_at_the_sample(series, ours, pad, chain, taps):
+    padded = np.pad(series, [(taps.size - 1, 0), (0, 0)], mode=pad)
+    expected = np.stack([np.correlate(column, taps, "valid") for column in padded.T], axis=1)
+    assert_close(filtered(chain, series, boundary=ours, align="past"), expected)
+
+
+@pytest.mark.parametrize("window", [1, 4, 7, 60, 450])
+@pytest.mark.parametrize("align", ["center", "past"])
+@pytest.mark.parametrize(("ours", "win"), [("mean", None), ("median", None), ("triangular", "triang")])
+def test_omitted_samples_and_boundaries_equal_pandas(gappy, ours, win, window, align):
+    rolling = pd.DataFrame(gappy).rolling(window, min_periods=1, center=align == "center", win_type=win)
+    expected = (rolling.median() if ours == "median" else rolling.mean()).to_numpy()
+    got = filtered(f"{ours}:window={window}", gappy, boundary="omit", align=align, fill=True)
+    assert_close(got, expected)
+    kept = filtered(f"{ours}:window={window}", gappy, boundary="omit", align=align)
+    assert_close(kept, np.where(np.isnan(gappy), np.nan, expected))
+
+
+@pytest.mark.parametrize(
+    "chain", ["mean:window=5", "median:window=5", "savgol:window=5", "kernel:taps=1/2/3/4/5"]
+)
+@pytest.mark.parametrize("boundary", ["symmetric", "omit"])
+def test_propagated_gaps_reach_exactly_their_windows(series, chain, boundary):
+    x = series.copy()
+    x[50, 0] = np.nan
+    got = filtered(chain, x, nan_policy="propagate", boundary=boundary)
+    assert np.flatnonzero(np.isnan(got[:, 0])).tolist() == [48, 49, 50, 51, 52]
+    assert not np.isnan(got[:, 1]).any()
+    clean = filtered(chain, series, boundary=boundary)
+    assert_close(got[~np.isnan(got)], clean[~np.isnan(got)])
+
+
+@pytest.mark.parametrize(("ours", "theirs"), BOUNDARIES.items())
+@pytest.mark.parametrize("window", [5, 31, 451])
+def test_median_equals_ndimage(series, ours, theirs, window):
+    expected = ndimage.median_filter(series, size=(window, 1), mode=theirs)
+    assert_close(filtered(f"median:window={window}", series, boundary=ours), expected)
+
+
+@pytest.mark.parametrize("mode", ["mirror", "nearest", "wrap", "constant"])
+@pytest.mark.parametrize("derivative", [0, 1, 2, 3])
+def test_savgol_equals_scipy(series, mode, derivative):
+    expected = signal.savgol_filter(series, 15, 4, deriv=derivative, delta=0.25, axis=0, mode=mode)
+    chain = f"savgol:window=15,order=4,derivative={derivative}"
+    assert_close(filtered(chain, series, Sampling(step=0.25), boundary=mode), expected)
+    per_hour = filtered(chain + ",per=min", series, Sampling(step=15.0), boundary=mode)
+    assert_close(per_hour, expected)
+    per_sample = filtered(chain + ",per=sample", series, Sampling(step=0.25), boundary=mode)
+    assert_close(per_sample, expected * 0.25**derivative)
+
+
+def test_savgol_fits_the_samples_that_are_there(gappy):
+    got = filtered("savgol:window=9,order=2", gappy, boundary="omit", fill=True)
+    for row in range(len(gappy)):
+        for column in range(2):
+            rows = np.arange(max(row - 4, 0), min(row + 5, len(gappy)))
+            rows = rows[~np.isnan(gappy[rows, column])]
+            expected = np.nan
+            if rows.size > 2:
+                expected = np.polynomial.Polynomial.fit(rows - row, gappy[rows, column], 2)(0.0)
+            np.testing.assert_allclose(got[row, column], expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("adjust", [True, False])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("alpha=0.3", {"alpha": 0.3}), ("span=9", {"span": 9}), ("halflife=4.5", {"halflife": 4.5})],
+)
+def test_exponential_equals_pandas(series, gappy, ours, theirs, adjust):
+    chain = f"exponential:{ours},adjust={str(adjust).lower()}"
+    for x in (series, gappy):
+        expected = pd.DataFrame(x).ewm(**theirs, adjust=adjust).mean().to_numpy()
+        assert_close(filtered(chain, x, fill=True), expected)
+        assert_close(filtered(chain, x), np.where(np.isnan(x), np.nan, expected))
+
+
+def test_exponential_halflife_in_time_is_a_number_of_even_steps(series):
+    expected = filtered("exponential:halflife=4", series)
+    assert_close(filtered("exponential:halflife=2s", series, Sampling(step=0.5)), expected)
+
+
+@pytest.mark.parametrize("function", ["sum", "mean", "min", "max"])
+def test_cumulative_equals_pandas(gappy, function):
+    expected = getattr(pd.DataFrame(gappy).expanding(), function)().to_numpy()
+    assert_close(filtered(f"cumulative:function={function}", gappy, fill=True), expected)
+    assert_close(
+        filtered(f"cumulative:function={function}", gappy), np.where(np.isnan(gappy), np.nan, expected)
+    )
+    after = filtered(f"cumulative:function={function}", gappy, nan_policy="propagate")
+    first = int(np.argmax(np.isnan(gappy[:, 1])))
+    assert np.isnan(after[first:, 1]).all()
+    assert not np.isnan(after[:first, 1]).any()
+
+
+def test_cumulative_sums_do_not_drift():
+    x = np.array([1e16, 1.0, 1.0, -1e16, 1.0])
+    assert filtered("cumulative", x).tolist() == [1e16, 1e16, 1e16 + 2, 2.0, 3.0]
+
+
+def test_moving_means_do_not_drift_and_confine_nan():
+    x = np.ones(2000)
+    x[0] = 1e16
+    got = filtered("mean:window=3", x)
+    assert (got[2:] == 1.0).all()
+
+
+def test_difference_equals_pandas(gappy):
+    for lag in (1, 7, 600):
+        assert_close_or_nan(
+            filtered(f"difference:lag={lag}", gappy), pd.DataFrame(gappy).diff(lag).to_numpy()
+        )
+
+
+def assert_close_or_nan(got, expected):
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9)
+
+
+def test_derivative_equals_numpy_gradient(series):
+    assert_close(filtered("derivative", series), np.gradient(series, axis=0))
+    assert_close(filtered("derivative", series, Sampling(step=0.1)), np.gradient(series, 0.1, axis=0))
+    assert_close(
+        filtered("derivative:per=min", series, Sampling(step=0.1)), np.gradient(series, 0.1 / 60, axis=0)
+    )
+    past = filtered("derivative", series, align="past")
+    assert np.isnan(past[0]).all()
+    assert_close(past[1:], np.diff(series, axis=0))
+    for count in (1, 2):
+        expected = np.gradient(series[:2], axis=0) if count == 2 else [[np.nan] * 2]
+        np.testing.assert_allclose(filtered("derivative", series[:count]), expected)
+
+
+@pytest.mark.parametrize("window", ["hamming", "hann", "blackman", "boxcar"])
+@pytest.mark.parametrize(
+    ("chain", "cutoff", "pass_zero"),
+    [
+        ("lowpass:cutoff=1.5", 1.5, "lowpass"),
+        ("highpass:cutoff=1500mHz", 1.5, "highpass"),
+        ("bandpass:low=1,high=2", [1, 2], "bandpass"),
+        ("bandstop:low=1Hz,high=0.002kHz", [1, 2], "bandstop"),
+    ],
+)
+def test_passes_equal_firwin(series, chain, cutoff, pass_zero, window):
+    taps = signal.firwin(51, cutoff, window=window, pass_zero=pass_zero, fs=10)
+    expected = ndimage.correlate1d(series, taps, axis=0, mode="reflect")
+    assert_close(filtered(f"{chain},taps=51,window={window}", series, Sampling(step=0.1)), expected)
+
+
+def test_taps_follow_from_the_transition():
+    """A Hamming window's stop band lies 53 dB below, its pass band is flat to 0.02 dB."""
+    x = np.zeros(4001)
+    x[2000] = 1.0
+    response = filtered("lowpass:cutoff=10,transition=2", x, Sampling(step=0.01))
+    frequency, gain = np.fft.rfftfreq(4001, 0.01), np.abs(np.fft.rfft(response))
+    assert np.abs(20 * np.log10(gain[frequency < 9])).max() < 0.05
+    assert (20 * np.log10(gain[frequency > 11])).max() < -50
+    assert np.count_nonzero(response) <= 167
+
+
+def test_cutoffs_without_a_time_are_in_cycles_per_sample(series):
+    with_time = filtered("lowpass:cutoff=1", series, Sampling(step=0.1))
+    assert_close(filtered("lowpass:cutoff=0.1", series), with_time)
+    assert_close(filtered("lowpass:cutoff=1/10s", series, Sampling(step=1.0)), with_time)
+
+
+def test_matched_scores_are_correlation_coefficients(series):
+    template = np.array([0.0, 2, 5, 1, -3])
+    got = filtered("matched:taps=0/2/5/1/-3", series, boundary="nearest")
+    padded = np.pad(series, [(2, 2), (0, 0)], mode="edge")
+    for row in range(len(series)):
+        for column in range(2):
+            expected = np.corrcoef(padded[row : row + 5, column], template)[0, 1]
+            assert got[row, column] == pytest.approx(expected, abs=1e-9)
+
+
+def test_matched_finds_each_template_once(series):
+    template = np.array([0.0, 2, 5, 1, -3])
+    x = 1e6 + 0.01 * np.random.default_rng(0).normal(size=(400, 2))
+    places = [[30, 200, 333], [77]]
+    for column, rows in enumerate(places):
+        for row in rows:
+            x[row - 2 : row + 3, column] += 3 * template
+    stream = SeriesChain.parse("matched:taps=0/2/5/1/-3,threshold=0.999").stream(2, Sampling(step=0.5))
+    stream.push(x, np.arange(400) * 0.5 + 9)
+    stream.finish()
+    found = [(peak.column, peak.row, peak.seconds) for peak in stream.report.peaks]
+    assert found == [(0, 30, 24.0), (1, 77, 47.5), (0, 200, 109.0), (0, 333, 175.5)]
+    assert all(peak.score > 0.999 for peak in stream.report.peaks)
+
+
+def test_matched_templates_come_from_files(tmp_path, series):
+    path = tmp_path / "template.csv"
+    path.write_text("0\n2\n5\n1\n-3\n")
+    chain = SeriesChain.from_steps([{"name": "matched", "template": str(path)}])
+    np.testing.assert_array_equal(chain(series), filtered("matched:taps=0/2/5/1/-3", series))
+
+
+def test_matched_flat_windows_score_nothing_and_gaps_may_be_left_out(series):
+    flat = np.full(50, 1e5 / 3)
+    assert (filtered("matched:taps=0/2/5/1", flat) == 0).all()
+    x = np.tile([0.0, 2, 5, 1, -3], 5)
+    x[12] = np.nan
+    assert np.isnan(filtered("matched:taps=0/2/5/1/-3", x)[10:15]).all()
+    assert filtered("matched:taps=0/2/5/1/-3", x, nan_policy="omit")[12] == pytest.approx(1.0)
+
+
+def test_time_windows_become_samples():
+    x = np.random.default_rng(0).normal(size=100)
+    minute = Sampling(step=60.0)
+    for text, centred, past in [
+        ("5min", 5, 5),
+        ("4min", 5, 4),
+        ("90s", 1, 2),
+        ("121s", 3, 3),
+        ("1h", 61, 60),
+    ]:
+        for align, count in (("center", centred), ("past", past)):
+            got = filtered(f"mean:window={text}", x, minute, align=align)
+            np.testing.assert_array_equal(got, filtered(f"mean:window={count}", x, align=align))
+    tenth = Sampling(step=0.1)
+    assert_close(filtered("mean:window=0.6s", x, tenth), filtered("mean:window=7", x))
+    assert_close(filtered("gaussian:sigma=300ms", x, tenth), filtered("gaussian:sigma=3", x))
+
+
+def test_a_chain_is_its_filters_one_after_the_other(gappy):
+    chain = (
+        "mean:window=5 | savgol:window=7,order=2 | derivative | gaussian:sigma=2,boundary=nearest,align=past"
+    )
+    expected = gappy
+    for part in chain.split(" | "):
+        expected = filtered(part, expected, fill=True)
+    np.testing.assert_array_equal(filtered(chain, gappy, fill=True), expected)
+
+
+def test_infinities_are_data_only_when_allowed(series):
+    x = series.copy()
+    x[9, 0] = np.inf
+    got = filtered("mean:window=3", x, allow_infinite=True)
+    assert np.flatnonzero(np.isinf(got[:, 0])).tolist() == [8, 9, 10]

@@ -1,0 +1,234 @@
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import filterworks as fw
+from filterworks.errors import ArgumentError
+from filterworks.timeseries import OrderError, SampleError, Sampling, SeriesChain
+
+CHAIN = "kernel:taps=1/2/-4/3"
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    start = datetime.datetime(2024, 3, 1, tzinfo=datetime.UTC)
+    return {
+        "when": [start + datetime.timedelta(seconds=i // 2 * 0.5) for i in range(40)],
+        "sensor": ["a", "b"] * 20,
+        "level": rng.normal(size=40).tolist(),
+        "count": rng.integers(0, 100, size=40).tolist(),
+        "good": [True, False] * 20,
+    }
+
+
+@pytest.mark.parametrize("shape", [(50,), (50, 3), (0,), (0, 2), (7, 0)])
+def test_arrays_are_filtered_along_their_first_axis(shape):
+    x = np.random.default_rng(0).normal(size=shape)
+    got = fw.series(x, CHAIN)
+    assert got.shape == shape
+    assert type(got) is np.ndarray
+    if x.size:
+        np.testing.assert_array_equal(got, SeriesChain.parse(CHAIN)(x))
+    assert SeriesChain.parse(CHAIN)(np.empty((0, 2))).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "result"),
+    [
+        ("float32", "float32"),
+        ("int16", "float32"),
+        ("uint8", "float32"),
+        ("int32", "float64"),
+        ("float64", "float64"),
+    ],
+)
+def test_the_dtype_rule_is_that_of_the_package(dtype, result):
+    x = np.arange(9, dtype=dtype)
+    assert fw.series(x, "mean:window=3").dtype == result
+    assert fw.convolve(x, [1, 2]).dtype == result
+    assert fw.series(pl.Series(x), "mean:window=3").to_numpy().dtype == result
+    assert fw.series(pd.Series(x), "mean:window=3").dtype == result
+
+
+def test_times_of_arrays(table):
+    x = np.arange(6.0) ** 2
+    expected = np.gradient(x, 0.5)
+    for time in (np.arange(6) * 0.5, np.datetime64("2024-01-01") + np.arange(6) * np.timedelta64(500, "ms")):
+        np.testing.assert_allclose(fw.series(x, "derivative", time=time), expected)
+    uneven = np.array([0, 1, 2, 4, 8, 16.0])
+    np.testing.assert_allclose(fw.series(x, "derivative", time=uneven), np.gradient(x, uneven))
+
+
+def frames(table):
+    return pl.DataFrame(table), pd.DataFrame(table)
+
+
+def test_frames_keep_their_type_and_other_columns(table):
+    for frame in frames(table):
+        got = fw.series(frame, "mean:window=3", by="sensor")
+        assert type(got) is type(frame)
+        assert list(got.columns) == list(frame.columns)
+        for name in ("when", "sensor", "good"):
+            assert got[name].equals(frame[name])
+        for name in ("level", "count"):
+            for group in range(2):
+                x = np.array(table[name], dtype=float)[group::2]
+                np.testing.assert_array_equal(
+                    got[name].to_numpy()[group::2], SeriesChain.parse("mean:window=3")(x)
+                )
+        assert frame["level"].to_list() == table["level"]
+
+
+def test_chosen_columns_and_suffixes(table):
+    for frame in frames(table):
+        got = fw.series(frame, "mean:window=3", by=["sensor"], columns="count", suffix="_smooth")
+        assert list(got.columns) == [*frame.columns, "count_smooth"]
+        assert got["count"].to_list() == table["count"]
+        assert got["level"].to_list() == table["level"]
+
+
+def test_the_only_column_of_dates_is_the_time(table):
+    for frame in frames(table):
+        got = fw.series(frame, "derivative", by="sensor", columns=["level"])
+        expected = np.gradient(np.array(table["level"])[::2], 0.5)
+        np.testing.assert_allclose(got["level"].to_numpy()[::2], expected)
+        named = fw.series(frame, "derivative", by="sensor", columns=["level"], time="when")
+        assert named["level"].to_list() == got["level"].to_list()
+
+
+def test_a_pandas_index_stays_and_tells_the_time(table):
+    index = pd.date_range("2024-01-01", periods=40, freq="500ms", tz="Europe/Berlin")
+    frame = pd.DataFrame({"level": table["level"]}, index=index)
+    got = fw.series(frame, "derivative")
+    pd.testing.assert_index_equal(got.index, index)
+    np.testing.assert_allclose(got["level"], np.gradient(table["level"], 0.5))
+    column = fw.series(frame["level"], "mean:window=2s", align="past", boundary="omit")
+    pd.testing.assert_series_equal(column, frame["level"].rolling("2s").mean())
+
+
+def test_series_keep_their_name(table):
+    x = table["level"]
+    expected = SeriesChain.parse(CHAIN)(np.array(x))
+    for column in (pl.Series("level", x), pd.Series(x, name="level", index=range(5, 45))):
+        got = fw.series(column, CHAIN)
+        assert type(got) is type(column)
+        assert got.name == "level"
+        np.testing.assert_array_equal(got.to_numpy(), expected)
+        assert fw.series(column, CHAIN, suffix="_x").name == "level_x"
+    assert fw.series(pd.Series(x), CHAIN).name is None
+    times = np.arange(40) * 0.1
+    got = fw.series(pl.Series(x), "gaussian:sigma=0.3s", time=times)
+    np.testing.assert_array_equal(
+        got.to_numpy(), SeriesChain.parse("gaussian:sigma=0.3s")(np.array(x), sampling=Sampling(step=0.1))
+    )
+
+
+def test_gaps_stay_what_they_were():
+    with_null = fw.series(pl.DataFrame({"x": [1.0, None, 3, 5], "n": [1, 2, None, 4]}), "mean:window=3")
+    assert with_null["x"].to_list() == [1.0, None, 4.0, 13 / 3]
+    assert with_null["n"].null_count() == 1
+    with_nan = fw.series(pl.DataFrame({"x": [1.0, float("nan"), 3, 5]}), "mean:window=3")
+    assert with_nan["x"].null_count() == 0
+    assert np.isnan(with_nan["x"].to_list()[1])
+    assert fw.series(pl.DataFrame({"n": [1, 2]}), "difference")["n"].to_list() == [None, 1.0]
+    nullable = pd.Series([1, None, 3, 5], dtype="Int64")
+    assert fw.series(nullable, "mean:window=3").dtype == "Float64"
+    assert fw.series(nullable, "mean:window=3").isna().to_list() == [False, True, False, False]
+    arrow = pd.Series([1.0, None, 3, 5], dtype="double[pyarrow]")
+    assert fw.series(arrow, "mean:window=3").dtype == "double[pyarrow]"
+    filled = fw.series(pl.Series([1.0, None, 3, 5]), "mean:window=3", fill=True)
+    assert filled.to_list() == [1.0, 2.0, 4.0, 13 / 3]
+
+
+def test_interleaved_groups_are_series_of_their_own():
+    x = np.random.default_rng(0).normal(size=90)
+    keys = np.random.default_rng(1).integers(0, 3, size=90)
+    for frame in (pl.DataFrame({"k": keys, "x": x}), pd.DataFrame({"k": keys, "x": x})):
+        got = fw.series(frame, "exponential:alpha=0.5", by="k")["x"].to_numpy()
+        for key in range(3):
+            expected = pd.Series(x[keys == key]).ewm(alpha=0.5).mean().to_numpy()
+            np.testing.assert_allclose(got[keys == key], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [pl.DataFrame, pd.DataFrame])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time": "wen"}, "unknown column 'wen': did you mean 'when'"),
+        ({"columns": ["levl"]}, "unknown column 'levl': did you mean 'level'"),
+        ({"by": "sensr"}, "unknown column 'sensr': did you mean 'sensor'"),
+        ({"columns": "good"}, "column 'good' holds no numbers"),
+        ({"columns": "sensor"}, "column 'sensor' holds no numbers"),
+        ({"columns": "level", "by": "level"}, "column 'level' is time or group and cannot be filtered as well"),
+        ({"columns": ["level", "level"]}, "`columns` must be distinct names"),
+        ({"columns": []}, "`columns` must be distinct names"),
+        ({"by": ["level", "count"], "time": "when"}, "no column holds numbers"),
+        ({"by": "sensor", "suffix": ""}, "there is a column 'level' already; choose another `suffix`"),
+        ({}, "column 'when': the time of row 1 repeats that of the sample before it; sort the data first, or tell its series apart with `by`"),
+        ({"by": "sensor", "chain": "lowpass:cutoff=2"}, "lowpass: `cutoff` must be below the Nyquist frequency, 1 Hz"),
+        ({"time": [1, 2, 3]}, r"`time` must be one time for each of the 40 samples; got 'shape \(3,\)'"),
+        ({"time": "sensor"}, "`time` must be dates, or numbers that are seconds; got"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_named(table, kind, options, message):
+    options = {"chain": "mean:window=3", **options}
+    with pytest.raises(ArgumentError, match=message):
+        fw.series(kind(table), **options)
+
+
+def test_places_of_bad_samples_are_those_of_the_frame(table):
+    table["level"][13] = np.inf
+    for frame in frames(table):
+        with pytest.raises(
+            SampleError, match="column 'level', row 13 is infinite, which only allow_inf"
+        ) as caught:
+            fw.series(frame, "mean:window=3", by="sensor")
+        assert caught.value.index == 13
+    table["when"][20] = table["when"][4]
+    with pytest.raises(OrderError, match="column 'when': the time of row 20 is earlier than") as misplaced:
+        fw.series(pl.DataFrame(table), "mean:window=3", by="sensor")
+    assert misplaced.value.index == 20
+    table["when"][20] = None
+    for frame in frames(table):
+        with pytest.raises(OrderError, match=r"column 'when': the time of row 20 is missing$"):
+            fw.series(frame, "mean:window=3", by="sensor")
+
+
+def test_other_refusals(table):
+    with pytest.raises(ArgumentError, match="`columns` needs a frame with named columns"):
+        fw.series([1.0, 2], "mean:window=3", columns="a")
+    with pytest.raises(ArgumentError, match="`suffix` needs a frame"):
+        fw.series([1.0, 2], "mean:window=3", suffix="_a")
+    with pytest.raises(ArgumentError, match="`time` must be one time per sample for an array; got 'a'"):
+        fw.series([1.0, 2], "mean:window=3", time="a")
+    with pytest.raises(ArgumentError, match="`time` must be one time per sample for a series; got 'a'"):
+        fw.series(pl.Series([1.0, 2]), "mean:window=3", time="a")
+    with pytest.raises(ArgumentError, match="`data` must be real, of one or two axes"):
+        fw.series(np.zeros((2, 2, 2)), "mean:window=3")
+    with pytest.raises(ArgumentError, match="`data` must be real"):
+        fw.series([1j], "mean:window=3")
+    with pytest.raises(ArgumentError, match="`data` is a lazy frame; collect it first"):
+        fw.series(pl.LazyFrame(table), "mean:window=3")
+    with pytest.raises(ArgumentError, match="two columns are named 'a'"):
+        fw.series(pd.DataFrame([[1, 2]], columns=["a", "a"]), "mean:window=3")
+    with pytest.raises(
+        ArgumentError, match="`chain` must be text such as mean:window=5, or a SeriesChain; got 3"
+    ):
+        fw.series([1.0], 3)
+    with pytest.raises(SampleError, match="row 1 of column 0 is missing"):
+        fw.series([1, np.nan], "mean:window=3", nan_policy="raise")
+
+
+def test_empty_frames_stay_empty(table):
+    for frame in frames({name: column[:0] for name, column in table.items()}):
+        frame = (
+            frame.assign(level=frame["level"].astype(float))
+            if isinstance(frame, pd.DataFrame)
+            else frame.cast({"level": pl.Float64})
+        )
+        got = fw.series(frame, "mean:window=3", by="sensor", columns="level")
+        assert got.shape == frame.shape
