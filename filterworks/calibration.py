@@ -27,6 +27,8 @@ _SPEND = 0.02
 _REPEATS = (3, 25)
 # Where an engine is so many times slower than the fastest, its estimate need not be good.
 _IRRELEVANT = 6.0
+# Weight of the shipped constants, in samples.
+_PRIOR = 0.1
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _estimate(costs: Costs, engine: str, problem: Problem) -> float:
 
 
 def fit(samples: list[Sample]) -> Costs:
-    """Return the constants that describe the samples best; undetermined ones stay as shipped."""
+    """Return the constants that describe the samples best; undetermined ones stay near those shipped."""
     from scipy.optimize import nnls
 
     fitted: Costs = {}
@@ -131,15 +133,14 @@ def fit(samples: list[Sample]) -> Costs:
                 work = ENGINES[engine].work(sample.problem)
                 rows.append([work.get(name, 0.0) / sample.seconds[engine] for name in names])
         fitted[engine] = dict(shipped)
-        if not rows:
-            continue
-        matrix = np.array(rows)
-        largest = matrix.max(axis=0)
-        scale = np.where(largest > 0, largest, 1.0)
-        constants, _ = nnls(matrix / scale, np.ones(len(rows)))
-        for index, name in enumerate(names):
-            if largest[index] > 0:
-                fitted[engine][name] = float(constants[index] / scale[index])
+        if rows:
+            # In units of what is shipped, towards which undetermined constants are drawn gently.
+            units = np.array(list(shipped.values()))
+            gently = math.sqrt(_PRIOR) * np.eye(len(names))
+            matrix = np.vstack([np.array(rows) * units, gently])
+            target = np.concatenate([np.ones(len(rows)), gently.sum(axis=1)])
+            constants, _ = nnls(matrix, target)
+            fitted[engine] = dict(zip(names, (constants * units).tolist(), strict=True))
     return fitted
 
 

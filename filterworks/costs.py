@@ -26,27 +26,27 @@ _VERSION = 1
 # read, write: per byte. tap*: per multiply-add (of four bytes). point: per point and factor of two.
 SHIPPED: Costs = {
     "opencv": {
-        "call": 1e-6, "image": 1.09e-05, "sample32": 1.47e-10, "sample64": 3.6e-11, "tap32": 3e-11,
-        "tap64": 1.18e-10, "thin_sample32": 1.78e-09, "thin_sample64": 4.72e-09, "thin_tap32": 4.19e-11,
-        "thin_tap64": 9.84e-11, "convert": 2.76e-10,
+        "call": 1e-6, "image": 3.4e-06, "sample32": 1.6e-10, "sample64": 1e-10, "tap32": 3.2e-11,
+        "tap64": 1.2e-10, "thin_sample32": 1.7e-09, "thin_sample64": 8e-09, "thin_tap32": 4.8e-11,
+        "thin_tap64": 1.1e-10, "convert": 2.4e-10,
     },
     "opencv_separable": {
-        "call": 1e-6, "image": 1.08e-05, "sample32": 1.78e-10, "sample64": 2.53e-10, "tap32": 4.13e-11,
-        "tap64": 9.75e-11, "thin_sample32": 3.07e-09, "thin_sample64": 3.67e-09, "thin_tap32": 6.88e-11,
-        "thin_tap64": 3.08e-10, "convert": 3.52e-10,
+        "call": 1e-6, "image": 1.1e-05, "sample32": 2.2e-10, "sample64": 4e-10, "tap32": 4.2e-11,
+        "tap64": 9.5e-11, "thin_sample32": 1.9e-09, "thin_sample64": 2e-09, "thin_tap32": 9.6e-11,
+        "thin_tap64": 5e-10, "convert": 3.9e-10,
     },
     "direct": {
-        "call": 1.81e-06, "block": 8.61e-06, "read": 6.43e-11, "write": 5.61e-12, "sort": 2.29e-10,
-        "tap": 1.05e-11, "tap_rows": 2.08e-11, "tap_line": 1.58e-11,
+        "call": 1e-6, "block": 3.4e-06, "read": 7.8e-11, "write": 1e-11, "sort": 2.5e-10,
+        "tap": 1.18e-11, "tap_rows": 1.5e-11, "tap_line": 1.8e-11,
     },
     "separable": {
-        "call": 1e-6, "block": 1.12e-05, "read": 8.32e-11, "write": 2.87e-11, "sort": 2.3e-10,
-        "tap_rows": 1.13e-11, "tap_line": 1.41e-11, "sum_rows": 9.2e-11, "sum_line": 7.01e-11,
+        "call": 1e-6, "block": 4e-06, "read": 8e-11, "write": 3e-11, "sort": 2.3e-10,
+        "tap_rows": 8e-12, "tap_line": 1.6e-11, "sum_rows": 4e-11, "sum_line": 8e-11,
         "sum_integer": 1e-10,
     },
-    "fft": {"call": 2.66e-05, "block": 7.6e-05, "point": 2.83e-10, "write": 1e-10},
-    "numpy": {"call": 2e-06, "sample": 1e-10, "tap": 1.5e-10},
-    "plain": {"call": 8.16e-06, "tap_call": 5e-06, "tap": 7.33e-10},
+    "fft": {"call": 2e-4, "block": 2e-5, "point32": 2.4e-10, "point64": 9e-10, "write": 3e-10},
+    "numpy": {"call": 1.2e-6, "sample": 3e-10, "tap": 1.3e-10},
+    "plain": {"call": 8e-6, "tap_call": 5e-6, "tap": 8e-10},
 }  # fmt: skip
 
 

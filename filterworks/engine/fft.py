@@ -124,13 +124,13 @@ def start_seconds() -> float:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    """Blocks, and points of all blocks times the logarithm of a block (in units of four bytes)."""
+    """Blocks, and points of all blocks times the logarithm of a block."""
     plan = tiling(problem)
     blocks = float(math.prod(plan.counts))
     return {
         "call": 1.0,
         "block": blocks,
-        "point": plan.effort * problem.work.itemsize / 4,
+        f"point{8 * problem.work.itemsize}": plan.effort,
         "write": float(math.prod(problem.output_shape) * problem.work.itemsize),
     }
 

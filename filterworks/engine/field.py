@@ -110,6 +110,8 @@ class Field:
     ----------
     problem
         What to compute; its result is not empty.
+    effort
+        Multiply-adds per number of the result; as many as the kernel has taps unless given.
 
     Attributes
     ----------
@@ -123,8 +125,9 @@ class Field:
         Rows staged per plane tap, numbers from one to the next, and numbers of one phase of the stride.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, effort: int | None = None) -> None:
         self.problem = problem
+        self._effort = self.taps if effort is None else effort
         self.work = problem.work
         last = problem.axes[-1]
         inner = math.prod(problem.shape[last + 1 :])
@@ -164,7 +167,7 @@ class Field:
     @property
     def is_large(self) -> bool:
         """Whether the work is worth a second thread."""
-        return math.prod(self.problem.output_shape) * (self.taps + _COPY_WEIGHT) > _WORTH_A_THREAD
+        return math.prod(self.problem.output_shape) * (self._effort + _COPY_WEIGHT) > _WORTH_A_THREAD
 
     @property
     def taps(self) -> int:

@@ -74,6 +74,11 @@ def precision(problem: Problem) -> np.dtype[Any]:
     return np.dtype(np.float64 if max(moving, default=0) > _SINGLE_TAPS else np.float32)
 
 
+def _field(problem: Problem) -> Field:
+    effort = len(problem.weights.terms or ()) * sum(problem.weights.shape)
+    return Field(replace(problem, work=precision(problem)), effort)
+
+
 class _IntegerBox:
     """Exact moving sums of rows and samples at once."""
 
@@ -160,7 +165,7 @@ class Separable(Staged):
     """A problem along one axis or two neighbouring ones, ready to be run on data of its kind."""
 
     def __init__(self, problem: Problem) -> None:
-        field = Field(replace(problem, work=precision(problem)))
+        field = _field(problem)
         super().__init__(field, problem.out)
         if field.work.kind == "i":
             self.filter = _IntegerBox(field, problem)
@@ -261,7 +266,7 @@ def work(problem: Problem) -> dict[str, float]:
 
 
 def _step_work(problem: Problem) -> dict[str, float]:
-    field = Field(replace(problem, work=precision(problem)))
+    field = _field(problem)
     found = {"block": 2.0 * field.block_count, **field.bytes_moved(problem.out)}
     if field.work.kind == "i":
         return {**found, "sum_integer": field.numbers}
