@@ -219,5 +219,8 @@ def _planned(request: Request, array: Array) -> None:
         array = np.ascontiguousarray(array)
         array = array.view(array.real.dtype).reshape(*array.shape, 2)
         problem = replace(problem, shape=array.shape, dtype=array.dtype)
-    clean = np.where(np.isfinite(array), array, array.dtype.type(0)) if array.dtype.kind == "f" else array
+
+    def clean() -> Array:
+        return np.where(np.isfinite(array), array, array.dtype.type(0)) if array.dtype.kind == "f" else array
+
     planner.choose(problem, request.method, clean, local=local, pairs=pairs)

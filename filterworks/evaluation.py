@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -161,43 +162,63 @@ def _real_weights(problem: Problem, x: Array, method: str, *, local: bool = Fals
 
 def _real(problem: Problem, x: Array, method: str, *, local: bool = False, pairs: bool = False) -> Array:
     """Return the correlation of real data, NaN and infinities as the definition has them."""
-    if _must_look(problem, x, method) and not is_finite(x):
-        return _mended(problem, x, method, local, pairs, is_bulky(problem))
-    return _ready(problem, x, method, local=local, pairs=pairs)[1](x)
-
-
-def _mended(problem: Problem, x: Array, method: str, local: bool, pairs: bool, bulky: bool) -> Array:
-    """Return the correlation of data with NaN or infinities among them, in bands where they are bulky."""
-    clean = np.where(np.isfinite(x), x, x.dtype.type(0))
-    name, run = _ready(problem, clean, method, local=local, pairs=pairs)
-    if ENGINES[name].keeps_nonfinite(problem):
+    data = _Data(x)
+    name, run = _ready(problem, data.finite, method, local=local, pairs=pairs)
+    if x.dtype.kind not in "fc" or ENGINES[name].keeps_nonfinite(problem):
         return run(x)
-    if bulky:
-        del clean
-        return in_bands(problem, x, lambda p, part: _mended(p, part, method, local, pairs, bulky=False))
-    result = run(clean)
-    _restore(problem, x, result)
+    if data.is_finite:
+        return run(x)
+    if not is_bulky(problem):
+        return _mended(problem, data, run)
+
+    def compute(part: Problem, values: Array) -> Array:
+        own = _Data(values)
+        name, run = _ready(part, own.finite, method, local=local, pairs=pairs)
+        keeps = ENGINES[name].keeps_nonfinite(part) or own.is_finite
+        return run(values) if keeps else _mended(part, own, run)
+
+    del data
+    return in_bands(problem, x, compute)
+
+
+class _Data:
+    """The data, looked at when that is asked for."""
+
+    def __init__(self, x: Array) -> None:
+        self.x = x
+
+    @cached_property
+    def is_finite(self) -> bool:
+        """Whether no sample is NaN or infinite."""
+        return self.x.dtype.kind not in "fc" or is_finite(self.x)
+
+    def finite(self) -> Array:
+        """Return the data with zeros for NaN and infinities."""
+        return self.x if self.is_finite else np.where(np.isfinite(self.x), self.x, self.x.dtype.type(0))
+
+
+def _mended(problem: Problem, data: _Data, run: Callable[[Array], Array]) -> Array:
+    """Return the correlation by an engine that would spread NaN and infinities, with them put right."""
+    result = run(data.finite())
+    _restore(problem, data.x, result)
     return result
 
 
 def _ready(
-    problem: Problem, x: Array, method: str = "auto", *, local: bool = False, pairs: bool = False
+    problem: Problem,
+    data: Callable[[], Array],
+    method: str = "auto",
+    *,
+    local: bool = False,
+    pairs: bool = False,
 ) -> tuple[str, Callable[[Array], Array]]:
     """Return the chosen engine's name and its function; another engine's where nothing can be compiled."""
-    plan = planner.choose(problem, method, x, local=local, pairs=pairs)
+    plan = planner.choose(problem, method, data, local=local, pairs=pairs)
     try:
         return plan.engine, ENGINES[plan.engine].prepare(problem)
     except CompilerError:
         planner.forget_estimates()
-        return _ready(problem, x, method, local=local, pairs=pairs)
-
-
-def _must_look(problem: Problem, x: Array, method: str) -> bool:
-    """Only data that can hold NaN are scanned, and only if some engine in question would spread them."""
-    if x.dtype.kind not in "fc":
-        return False
-    names = ENGINES if method == "auto" else (method,)
-    return not all(ENGINES[name].keeps_nonfinite(problem) for name in names)
+        return _ready(problem, data, method, local=local, pairs=pairs)
 
 
 def _counts(problem: Problem, indicator: Array, window: Array) -> Array:
@@ -209,7 +230,7 @@ def _counts(problem: Problem, indicator: Array, window: Array) -> Array:
         weights=weights(window.astype(np.float64)),
     )
     values = indicator.astype(np.float32)
-    _, run = _ready(counting, values)
+    _, run = _ready(counting, lambda: values)
     return np.rint(run(values))
 
 
@@ -280,5 +301,5 @@ def _present_share(problem: Problem, present: Array) -> Array:
 
 
 def _local(problem: Problem, x: Array) -> Array:
-    _, run = _ready(problem, x, local=True)
+    _, run = _ready(problem, lambda: x, local=True)
     return run(x)

@@ -7,7 +7,7 @@ cheapest engine that can do the problem *within the contract's accuracy on these
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -21,6 +21,8 @@ from filterworks.engine import ENGINES
 from filterworks.errors import ArgumentError, ArgumentTypeError, EngineError, must, unknown
 from filterworks.problem import SMALL_KERNEL, Problem
 from filterworks.scanning import count_small, peak
+
+Data = Callable[[], Array]
 
 # Data whose largest |x| exceeds the median of the others by this factor need a local engine.
 _SPIKE = 1e4
@@ -158,14 +160,15 @@ def is_spiky(x: Array) -> bool:
     return small > 0 and 2 * (small - zeros) > x.size - zeros
 
 
-def _is_spiky(x: Array | None, pairs: bool) -> bool:
-    if x is None:
+def _is_spiky(data: Data | None, pairs: bool) -> bool:
+    if data is None:
         return False
+    x = data()
     return is_spiky(np.abs(x).max(axis=-1)) if pairs and x.size else is_spiky(x)
 
 
 def choose(
-    problem: Problem, method: str, x: Array | None = None, *, local: bool = False, pairs: bool = False
+    problem: Problem, method: str, data: Data | None = None, *, local: bool = False, pairs: bool = False
 ) -> Plan:
     """Return the plan for a problem.
 
@@ -175,11 +178,10 @@ def choose(
         What to compute.
     method
         ``auto`` or an engine's name.
-    x
-        The data; looked at only where the choice depends on them.
+    data
+        Returns the data, finite; asked only where the choice depends on them.
     local
         Only engines whose error stays in each sample's own window will do.
-
     pairs
         The last axis of the data holds real and imaginary parts.
 
@@ -188,7 +190,7 @@ def choose(
     EngineError
         If `method` names an engine that cannot do this problem.
     """
-    plan = _choose(problem, method, x, local, pairs)
+    plan = _choose(problem, method, data, local, pairs)
     trace = _TRACE.get()
     if trace is not None:
         trace.steps.append((problem, plan))
@@ -220,7 +222,7 @@ def forget_estimates() -> None:
     _estimates.cache_clear()
 
 
-def _choose(problem: Problem, method: str, x: Array | None, local: bool, pairs: bool) -> Plan:
+def _choose(problem: Problem, method: str, data: Data | None, local: bool, pairs: bool) -> Plan:
     if method != "auto":
         refusal = ENGINES[method].refusal(problem)
         if refusal:
@@ -231,7 +233,7 @@ def _choose(problem: Problem, method: str, x: Array | None, local: bool, pairs: 
     estimates = _estimates_of(problem)
     order = sorted(estimates, key=estimates.__getitem__)
     reason = "the least estimated time"
-    if not ENGINES[order[0]].IS_LOCAL and (local or _is_spiky(x, pairs)):
+    if not ENGINES[order[0]].IS_LOCAL and (local or _is_spiky(data, pairs)):
         why = "samples are left out" if local else "the data hold large values beside small ones"
         reason = (
             f"the least estimated time of those accurate in each window; {why}, which rules out {order[0]}"

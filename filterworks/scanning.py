@@ -63,7 +63,7 @@ def count_small(x: Array, limit: float) -> tuple[int, int]:
     >>> count_small(np.array([0.0, -1.0, 5.0, 2.0]), 3.0)
     (3, 1)
     """
-    found = _map(x, lambda part: (_count_below(part, limit), int(np.count_nonzero(part))))
+    found = _map(x, lambda part: (_count_below(part, limit), int(np.count_nonzero(part != 0))))
     return sum(small for small, _ in found), x.size - sum(nonzero for _, nonzero in found)
 
 

@@ -132,7 +132,7 @@ def test_the_planner_follows_the_constants(cache):
             }
             costs.keep(mine)
             planner.forget_estimates()
-            plan = planner.choose(case, "auto", x)
+            plan = planner.choose(case, "auto", lambda: x)
             assert plan.engine == favourite
             assert plan.estimates[favourite] == min(plan.estimates.values())
 

@@ -29,6 +29,8 @@ _START = 0.15
 
 # Bytes of one block of samples; beyond it a transform leaves the cache.
 _LARGEST = 5 << 18
+# Bytes of a complex block up to which the second-level cache holds it, and what more of them cost.
+_CACHE, _BEYOND = 1.9e6, 1.2
 # What the calls for one block cost, in points times logarithms.
 _BLOCK_EFFORT = 4e5
 # Blocks of one axis are transformed in groups of so many points: side by side they fill the vector units.
@@ -94,7 +96,8 @@ class Tiling:
     def effort(self) -> float:
         """Points times the logarithm of a block, the kernel's own transform included."""
         total = (math.prod(self.counts) * self.repeats + 1) * self.points
-        return total * (math.log2(self.points) + 2)
+        beyond = 2 * self.points * self.problem.work.itemsize > _CACHE
+        return total * (math.log2(self.points) + 2) * (_BEYOND if beyond else 1.0)
 
 
 @lru_cache(maxsize=256)

@@ -87,10 +87,10 @@ class _IntegerBox:
         first = {axis: terms[0][axis] for axis in range(len(problem.axes))}
         rows, line = (first.get(-1 if a.position is None else a.position) for a in (field.rows, field.line))
         window = tuple(1 if factor is None else factor.size for factor in (rows, line))
-        sizes = (field.out_pitch, field.pitch, field.height, field.width, *window, field.inner)
+        sizes = (field.out_pitch, field.pitch, field.height, field.width, *window)
         self._constants = _constants(sizes, math.prod(float(f[0]) for f in first.values()))
-        self._line = (field.pitch + field.inner) * field.work.itemsize
-        self._loop = integer_box(problem.work, problem.out, loops.lanes_of(field.work))
+        self._line = (field.pitch + field.inner + loops.lanes_of(field.work)) * field.work.itemsize
+        self._loop = integer_box(problem.work, problem.out, field.inner, loops.lanes_of(field.work))
 
     def __call__(self, staged: int, out: int) -> None:
         """Write the sums for staged samples."""
