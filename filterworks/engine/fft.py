@@ -30,7 +30,7 @@ _START = 0.15
 # Bytes of one block of samples; beyond it a transform leaves the cache.
 _LARGEST = 5 << 18
 # Bytes of a complex block up to which the second-level cache holds it, and what more of them cost.
-_CACHE, _BEYOND = 1.9e6, 1.2
+_CACHE, _BEYOND = 1.9e6, 1.1
 # What the calls for one block cost, in points times logarithms.
 _BLOCK_EFFORT = 4e5
 # Blocks of one axis are transformed in groups of so many points: side by side they fill the vector units.
@@ -138,6 +138,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
+@lru_cache(maxsize=8)
 def _spectrum(problem: Problem, lengths: tuple[int, ...], real: bool) -> NDArray[Any]:
     """Return the kernel's transform, shaped to multiply that of a block of real or of complex data."""
     from scipy import fft

@@ -25,8 +25,8 @@ from filterworks.problem import Problem, outer_weights
 
 IS_LOCAL = True
 
-# From so many equal weights on, a moving sum is cheaper than one multiply-add for each.
-_MOVING = 6
+# From so many equal weights on, a moving sum of rows, or along lines, is cheaper than multiply-adds.
+_MOVING, _MOVING_LINE = 6, 12
 # More terms than this are added up in double precision: equal samples make rounding systematic.
 _SINGLE_TAPS = 127
 # Sums of integers below these are exact in single precision, and fit 32 bits.
@@ -48,9 +48,9 @@ def keeps_nonfinite(problem: Problem) -> bool:
     return len(problem.weights.terms or ()) == 1
 
 
-def is_moving(factor: Line, stride: int, dilation: int) -> bool:
-    """Return whether a factor is a moving sum that is worth being done as one."""
-    plain = stride == dilation == 1 and factor.size >= _MOVING
+def is_moving(factor: Line, stride: int, dilation: int, least: int = _MOVING) -> bool:
+    """Return whether a factor is a moving sum of `least` samples or more."""
+    plain = stride == dilation == 1 and factor.size >= least
     return plain and factor[0] != 0 and bool((factor == factor[0]).all())
 
 
@@ -150,7 +150,7 @@ def _lines_pass(
 ) -> Callable[[int, int], None]:
     """Return what combines the samples of lines, all terms together."""
     line = field.line
-    if len(factors) == 1 and is_moving(factors[0], line.stride, line.dilation):
+    if len(factors) == 1 and is_moving(factors[0], line.stride, line.dilation, _MOVING_LINE):
         return _MovingLines(field, factors[0], out)
     taps = [
         (term * apart + field.column_offset(tap), weight)
@@ -278,7 +278,8 @@ def _step_work(problem: Problem) -> dict[str, float]:
             numbers = field.numbers * field.work.itemsize / 4
             if kind == "rows":
                 numbers *= field.staged / field.width if field.line.position is not None else 1.0
-            if is_moving(factor, axis.stride, axis.dilation):
+            least = _MOVING if kind == "rows" else _MOVING_LINE
+            if is_moving(factor, axis.stride, axis.dilation, least):
                 name, amount = (f"sum_{kind}", 1.0 if kind == "rows" else float(axis.taps.bit_length()))
             else:
                 name, amount = f"tap_{kind}", float(axis.taps)
