@@ -48,10 +48,10 @@ def correlate_layer(
         return
     if _is_pointwise(x, weight, windows, out):
         _pointwise(x, weight, out, bias)
-    elif registers_can(weight, windows, out):
-        correlate_by_registers(x, weight, windows, out, bias, boundary)
     elif weight.shape[2] == 1 and weight.shape[1] <= 2 and weight.dtype.kind == "f":
         correlate_depthwise(x, weight[:, :, 0], windows, out, bias, boundary)
+    elif registers_can(weight, windows, out):
+        correlate_by_registers(x, weight, windows, out, bias, boundary)
     elif rows_can(weight, windows, out):
         correlate_by_rows(x, weight, windows, out, bias, boundary)
     else:
