@@ -29,7 +29,7 @@ _STAGED = 3 << 19
 # Numbers of a line that are staged at a time.
 _CHUNK = 1 << 16
 # Multiply-adds (or samples times this) below which a second thread costs more than it brings.
-_WORTH_A_THREAD = 4e6
+_WORTH_A_THREAD, _WORTH_A_BLOCK = 4e6, 1.5e6
 _COPY_WEIGHT = 8.0
 
 _ALIGNMENT = 64
@@ -166,8 +166,13 @@ class Field:
 
     @property
     def is_large(self) -> bool:
-        """Whether the work is worth a second thread."""
-        return math.prod(self.problem.output_shape) * (self._effort + _COPY_WEIGHT) > _WORTH_A_THREAD
+        """Whether the work is worth a second thread: all of it, and each plane's.
+
+        Threads that have little to do per block wait for the interpreter's lock, and for each other.
+        """
+        per_number = self._effort + _COPY_WEIGHT
+        plane = self.rows.out * self.line.out * self.inner * per_number
+        return plane > _WORTH_A_BLOCK and plane * math.prod(a.out for a in self.outer) > _WORTH_A_THREAD
 
     @property
     def taps(self) -> int:
