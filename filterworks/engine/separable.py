@@ -107,7 +107,6 @@ class _MovingRows:
         lanes = loops.lanes_of(field.work)
         vectors = 4 if size[1] >= 4 * lanes else 1
         self._tails = factor.size * vectors * lanes * field.work.itemsize
-        self._width, self._pitch = size[1], pitch
         sizes = (pitch, field.pitch, *size, factor.size)
         self._constants = _constants(sizes, float(factor[0]))
         self._loop = loops.box_columns(field.work, out, vectors, lanes)

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from filterworks.errors import FileError
 
-COMPRESSED = (".gz", ".zst")
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 # Six is a third slower for one part in fifty.
 _GZIP_LEVEL = 5
