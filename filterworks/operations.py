@@ -22,6 +22,7 @@ from filterworks.arguments import Array, as_axes, as_signal, per_axis, saturate
 from filterworks.convolution import Axes
 from filterworks.errors import ArgumentError, unknown
 from filterworks.filters.options import float_dtype
+from filterworks.planner import expecting_many
 
 # Text that needs no quotes: nothing in it has a meaning of its own in a chain.
 _BARE = re.compile(r'[^\s,|()\[\]"=]+')
@@ -380,8 +381,15 @@ class Chain:
                 raise ArgumentError(f"{one.name}: {error}") from None
 
     def __call__(self, x: ArrayLike, *, axes: Axes = None) -> Array:
-        """Return the result of all operations on `x` along `axes` (None: all of them)."""
-        array = as_signal(x)
+        """Return the result of all operations on `x` along `axes` (None: all of them).
+
+        The engines are chosen by the operations and the data alone, whatever was computed before: a chain
+        gives the same integers in memory, band by band, and on any machine of a cluster.
+        """
+        with expecting_many():
+            return self._applied(as_signal(x), axes)
+
+    def _applied(self, array: Array, axes: Axes) -> Array:
         along = as_axes(axes, array.ndim)
         if len(self.steps) == 1:
             return self.steps[0](array, axes=along)

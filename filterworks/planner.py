@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +28,9 @@ Data = Callable[[], Array]
 _SPIKE = 1e4
 # A transform of 8-bit data cannot meet such a ratio; of float data it must not overflow either.
 _HUGE = 1e30
+# The size that engines are chosen for where parts are filtered as the whole is; shorter axes are channels.
+_SIDE = 1024
+_CHANNELS = 16
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def is_worth_starting(engine: str, saving: float) -> bool:
 
 @contextmanager
 def expecting_many() -> Iterator[None]:
-    """Choose inside the ``with`` block as if every engine were started: by the problem and data alone."""
+    """Choose inside the ``with`` block as if every engine were started, and whatever the size of the data."""
     token = _MANY.set(True)
     try:
         yield
@@ -233,6 +236,10 @@ def _choose(problem: Problem, method: str, data: Data | None, local: bool, pairs
     estimates = _estimates_of(problem)
     order = sorted(estimates, key=estimates.__getitem__)
     reason = "the least estimated time"
+    if _MANY.get():
+        typical = _estimates_of(_of_typical_size(problem))
+        order.sort(key=lambda name: typical.get(name, math.inf))
+        reason = "the least estimated time at a typical size, so that parts come out as the whole does"
     if not ENGINES[order[0]].IS_LOCAL and (local or _is_spiky(data, pairs)):
         why = "samples are left out" if local else "the data hold large values beside small ones"
         reason = (
@@ -245,6 +252,13 @@ def _choose(problem: Problem, method: str, data: Data | None, local: bool, pairs
             f"the least estimated time of those at hand; {order[0]} would cost more to start than it saves"
         )
     return Plan(best, reason, dict(estimates))
+
+
+def _of_typical_size(problem: Problem) -> Problem:
+    """Return the problem on data of another size: what is true of it holds for all parts of an image."""
+    sides = {axis for axis, size in enumerate(problem.shape) if size > _CHANNELS} | set(problem.axes)
+    shape = tuple(_SIDE if axis in sides else size for axis, size in enumerate(problem.shape))
+    return replace(problem, shape=shape)
 
 
 def _started(order: list[str], estimates: dict[str, float]) -> str:

@@ -5,19 +5,34 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+
+import psutil
+
+# What one image that is decoded whole may take, with what it needs besides.
+_MOST = 1_200_000_000
+
+
+@cache
+def usual_memory() -> int:
+    """Return the bytes that a process may hold unless told otherwise.
+
+    A quarter of what is free when it is first asked for, at most 1.2 GB.
+    """
+    return min(int(psutil.virtual_memory().available) // 4, _MOST)
 
 
 class Budget:
     """Bytes that the threads of a process hold together; one input is always let in."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit, self._held, self._changed = limit, 0, threading.Condition()
+    def __init__(self) -> None:
+        self._held, self._changed = 0, threading.Condition()
 
     @contextmanager
-    def held(self, size: int) -> Iterator[None]:
-        """Wait until `size` bytes fit, then hold them."""
+    def held(self, size: int, limit: int) -> Iterator[None]:
+        """Wait until `size` bytes fit below `limit`, then hold them."""
         with self._changed:
-            self._changed.wait_for(lambda: self._held == 0 or self._held + size <= self._limit)
+            self._changed.wait_for(lambda: self._held == 0 or self._held + size <= limit)
             self._held += size
         try:
             yield
@@ -27,4 +42,4 @@ class Budget:
                 self._changed.notify_all()
 
 
-MEMORY = Budget(1_200_000_000)
+MEMORY = Budget()

@@ -1,4 +1,4 @@
-"""From the page of an image to the page of its result: colour, alpha, bands, and the range of pixels."""
+"""From the pixels of an image to those of its result: colour, alpha, bands, and the range of pixels."""
 
 from __future__ import annotations
 
@@ -10,128 +10,265 @@ from typing import Any
 import numpy as np
 
 from filterworks.arguments import Array, compute_dtype, saturate
-from filterworks.bands import bands
+from filterworks.bands import BAND, bands
+from filterworks.batch.flow import Band, Flow
 from filterworks.boundaries import as_boundary
-from filterworks.files import Page
+from filterworks.files import Alpha, Page, Raster, Sheet, whole
 from filterworks.operations import Chain
-from filterworks.planner import expecting_many
 
 Apply = Callable[[Array], Array]
 Limits = tuple[float, float]
+# A band has as many rows as reaches, or as the samples allow, before they are filtered twice too often.
+_REACHES = 16
+_WIDE = 8 << 20
+# Where rows are stored together in more samples than these, a page is decoded as a whole.
+_APART = 32 << 20
+# Bytes that one sample takes while it is filtered: the pixel, floats, a result.
+_WORK_BYTES = 16
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """A page of results, and how many of its samples had to be cut to the range of its dtype."""
+class Rendering:
+    """How the pixels of an image become those of its result.
 
-    page: Page
-    clipped: int
+    Parameters
+    ----------
+    chain
+        The operations.
+    range_
+        ``auto``, ``clip``, ``abs``, ``stretch`` or ``offset``: how values become pixels.
+    limits
+        The least and the greatest value of the whole result, for ``stretch``.
+    apply
+        What computes the chain on an array, unless it is the chain itself.
+    """
+
+    chain: Chain
+    range_: str
+    limits: Limits | None = None
+    apply: Apply | None = None
+
+    @property
+    def how(self) -> str:
+        """The range, chosen by the chain for ``auto``."""
+        return self.range_ if self.range_ != "auto" else ("abs" if self.chain.is_signed else "clip")
+
+    @property
+    def boundaries(self) -> set[str]:
+        """What lies outside, for each operation."""
+        return {as_boundary(dict(one.parameters).get("boundary", "symmetric")) for one in self.chain.steps}
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the outside is found at the other end of the image, beyond the reach."""
+        return "wrap" in self.boundaries
+
+    def pixels(self, values: Array, opacity: Array | None, dtype: np.dtype[Any]) -> tuple[Array, int]:
+        """Return values as pixels, and how many of them were cut to the range of their dtype."""
+        shown, clipped = to_pixels(values, dtype, self.how, self.limits)
+        if opacity is not None:
+            shown = np.concatenate([shown, opacity[..., None]], axis=-1)
+        return shown, clipped
+
+    def values(self, pixels: Array, alpha: Alpha) -> tuple[Array, Array | None]:
+        """Return the values of the result, and the pixels of its alpha channel where that is apart."""
+        compute = self.apply or (lambda x: self.chain(x, axes=(0, 1)))
+        if alpha != "none" and self.chain.is_signed:
+            return compute(np.ascontiguousarray(pixels[..., :-1])), pixels[..., -1]
+        if alpha == "straight":
+            return _premultiplied(pixels, compute)
+        return compute(pixels), None
+
+
+def _premultiplied(pixels: Array, compute: Apply) -> tuple[Array, Array]:
+    """Filter colour times alpha and alpha, then divide: transparent pixels lend no colour."""
+    is_whole = pixels.dtype.kind in "iu"
+    work = compute_dtype(pixels.dtype)
+    top = work.type(np.iinfo(pixels.dtype).max if is_whole else 1)
+    values = pixels.astype(work)
+    values[..., -1] /= top
+    values[..., :-1] *= values[..., -1:]
+    values = np.asarray(compute(values)).astype(work, copy=False)
+    alpha = np.clip(values[..., -1:], 0, 1)
+    visible = alpha > (0.5 / float(top) if is_whole else 0)
+    colour = np.divide(values[..., :-1], alpha, out=np.zeros_like(values[..., :-1]), where=visible)
+    return colour, to_pixels(alpha[..., 0] * top, pixels.dtype, "clip")[0]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a page is cut: bands of rows, and each of them into blocks of columns.
+
+    Attributes
+    ----------
+    rows, columns
+        What is read, kept and written, one after the other.
+    reach
+        How many rows and columns lie around a block that wraps around; none where the boundary is local.
+    """
+
+    rows: tuple[Band, ...]
+    columns: tuple[Band, ...]
+    wrapped: tuple[int, int] | None = None
+
+    def memory(self, page: Raster, threads: int) -> int:
+        """Return about how many bytes are held at once while the page is filtered."""
+        per_pixel: int = page.shape[2] if len(page.shape) == 3 else 1
+        band = max(read.stop - read.start for read, _, _ in self.rows)
+        block = max(read.stop - read.start for read, _, _ in self.columns)
+        height, width = self.wrapped or (0, 0)
+        work: int = (band + 2 * height) * (block + 2 * width) * per_pixel * _WORK_BYTES
+        held: int = band * page.shape[1] * per_pixel * page.dtype.itemsize
+        return threads * work + (3 + 2 * threads) * held
+
+
+def grid(page: Raster, rendering: Rendering, unit: int = 1) -> Grid:
+    """Return how to cut a page whose result is stored `unit` rows at a time."""
+    rows, columns = page.shape[:2]
+    per_pixel = page.shape[2] if len(page.shape) == 3 else 1
+    reach: tuple[float, ...] = rendering.chain.reach
+    if rendering.wraps and (len(rendering.boundaries) > 1 or math.isinf(max(reach))):
+        # What lies outside for one operation is found at the other end of the result of another.
+        reach = (math.inf, math.inf)
+    per_row = columns * per_pixel
+    wanted = max(BAND, min(_REACHES * reach[0] * per_row, _WIDE))
+    unit = max(unit, page.unit)
+    down = tuple(bands((rows, per_row), reach[0], int(min(wanted, rows * per_row)), unit=unit))
+    tall = max(read.stop - read.start for read, _, _ in down)
+    across = tuple(bands((columns, tall * per_pixel), reach[1], _WIDE))
+    if not rendering.wraps or (len(down) == 1 and len(across) == 1):
+        return Grid(down, across)
+    return Grid(down, across, (int(reach[0]), int(reach[1])))
 
 
 def render(
-    page: Page, chain: Chain, range_: str, apply: Apply | None = None, *, reuse: bool = False
-) -> Rendered:
-    """Return the page filtered along rows and columns, in the dtype and channels of the input.
+    page: Raster,
+    sheet: Sheet,
+    rendering: Rendering,
+    *,
+    threads: int = 1,
+    check: Callable[[Band, Array, Limits | None], None] | None = None,
+) -> int:
+    """Filter a page along rows and columns onto a sheet of its shape and dtype.
 
     Parameters
     ----------
     page
         Pixels, and what their last channel means.
-    chain
-        The operations.
-    range_
-        ``auto``, ``clip``, ``abs``, ``stretch`` or ``offset``: how values become pixels.
-    apply
-        What computes the chain on an array, all at once; unless given, the chain itself, a band of
-        rows at a time.
-    reuse
-        Whether the result may take the place of the page's own pixels, which halves the memory.
+    sheet
+        Where to; it may hold the pixels of the page itself.
+    rendering
+        The chain, and how values become pixels.
+    threads
+        How many bands are filtered at once.
+    check
+        Hears of every band, its pixels, and the limits of the result.
+
+    Returns
+    -------
+    int
+        How many samples were cut to the range of their dtype.
 
     Raises
     ------
     MissingDataError
         If NaN would have to become an integer.
     """
-    how = range_ if range_ != "auto" else ("abs" if chain.is_signed else "clip")
-    parts = _Parts(page, chain.is_signed, apply or (lambda x: chain(x, axes=(0, 1))))
-    reach = math.inf if apply is not None or _wraps(chain) else chain.reach[0]
-    limits = _limits(parts, reach) if how == "stretch" else None
-    reuse = reuse and page.pixels.flags.writeable
-    out = page.pixels if reuse else np.empty(page.pixels.shape, page.pixels.dtype)
+    cut = grid(page, rendering, sheet.unit)
+    if rendering.how == "stretch" and rendering.limits is None:
+        rendering = replace(rendering, limits=_limits(page, rendering, cut, threads))
     clipped = 0
-    # Every file is filtered alike, wherever and in whatever order.
-    with expecting_many():
-        for values, alpha, rows in parts.bands(reach, overwritten=reuse):
-            shown, cut = to_pixels(values, page.pixels.dtype, how, limits)
-            clipped += cut
-            if alpha is None:
-                out[rows] = shown
-            else:
-                out[rows, ..., :-1], out[rows, ..., -1] = shown, alpha
-    return Rendered(replace(page, pixels=out), clipped)
+
+    def work(band: Band, window: Array) -> tuple[Any, int]:
+        shown, count = _shown(page, rendering, cut, band, window)
+        if check is not None:
+            check(band, shown, rendering.limits)
+        return sheet.pack(band[2].start, shown), count
+
+    def take(_: Band, made: tuple[Any, int]) -> None:
+        nonlocal clipped
+        clipped += made[1]
+        sheet.append(made[0])
+
+    _flow(page, cut, work, take, threads)
+    sheet.finish()
+    return clipped
 
 
-def _wraps(chain: Chain) -> bool:
-    """Only a periodic outside is found at the other end of the image, beyond the reach."""
-    settings = [dict(one.parameters).get("boundary", "symmetric") for one in chain.steps]
-    return any(as_boundary(name) == "wrap" for name in settings)
+def loosened(page: Raster) -> Raster:
+    """Return the page, decoded as a whole where too many of its rows are stored together for bands."""
+    return whole(page) if page.unit * math.prod(page.shape[1:]) > _APART else page
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What is filtered of a page: all channels, the colours alone, or colours times alpha."""
-
-    page: Page
-    signed: bool
-    compute: Apply
-
-    def bands(
-        self, reach: float, *, overwritten: bool = False
-    ) -> Iterator[tuple[Array, Array | None, slice]]:
-        """Yield (values of the colours, pixels of the alpha channel if it is apart, rows).
-
-        Where the rows that were yielded are `overwritten`, the last of them are kept for the next band.
-        """
-        pixels = self.page.pixels
-        kept = pixels[:0]
-        for read, keep, write in bands(pixels.shape, reach):
-            part = pixels[read]
-            if overwritten:
-                part = np.concatenate([kept, pixels[write.start : read.stop]])
-                kept = part[max(keep.stop - int(min(reach, keep.stop)), 0) : keep.stop].copy()
-            values, alpha = self._filtered(part)
-            yield values[keep], None if alpha is None else alpha[keep], write
-
-    def _filtered(self, pixels: Array) -> tuple[Array, Array | None]:
-        if self.page.alpha != "none" and self.signed:
-            return self.compute(np.ascontiguousarray(pixels[..., :-1])), pixels[..., -1]
-        if self.page.alpha == "straight":
-            return self._premultiplied(pixels)
-        return self.compute(pixels), None
-
-    def _premultiplied(self, pixels: Array) -> tuple[Array, Array]:
-        """Filter colour times alpha and alpha, then divide: transparent pixels lend no colour."""
-        whole = pixels.dtype.kind in "iu"
-        work = compute_dtype(pixels.dtype)
-        top = work.type(np.iinfo(pixels.dtype).max if whole else 1)
-        values = pixels.astype(work)
-        values[..., -1] /= top
-        values[..., :-1] *= values[..., -1:]
-        values = np.asarray(self.compute(values)).astype(work, copy=False)
-        alpha = np.clip(values[..., -1:], 0, 1)
-        visible = alpha > (0.5 / float(top) if whole else 0)
-        colour = np.divide(values[..., :-1], alpha, out=np.zeros_like(values[..., :-1]), where=visible)
-        return colour, to_pixels(alpha[..., 0] * top, pixels.dtype, "clip")[0]
+def _flow(
+    page: Raster,
+    cut: Grid,
+    work: Callable[[Band, Array], Any],
+    take: Callable[[Band, Any], None],
+    threads: int,
+) -> None:
+    # The result may be written over the pixels of a page in memory: rows that are read keep their values.
+    copies = isinstance(page, Page) and len(cut.rows) > 1
+    read = (lambda start, stop: page.rows(start, stop).copy()) if copies else page.rows
+    steps = cut.rows if cut.wrapped is None else [(write, keep, write) for _, keep, write in cut.rows]
+    Flow(steps, read, work, take).run(threads)
 
 
-def _limits(parts: _Parts, reach: float) -> Limits | None:
+def _shown(page: Raster, rendering: Rendering, cut: Grid, band: Band, window: Array) -> tuple[Array, int]:
+    """Return the pixels of one band of the result, and how many were cut."""
+    parts, clipped = [], 0
+    for values, opacity in _blocks(page, rendering, cut, band, window):
+        shown, count = rendering.pixels(values, opacity, page.dtype)
+        parts.append(shown)
+        clipped += count
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1), clipped
+
+
+def _limits(page: Raster, rendering: Rendering, cut: Grid, threads: int) -> Limits | None:
     """Return the least and the greatest finite value of the result."""
-    least, greatest = math.inf, -math.inf
-    for values, _, _ in parts.bands(reach):
-        finite = values[np.isfinite(values)]
-        if finite.size:
-            least, greatest = min(least, float(finite.min())), max(greatest, float(finite.max()))
-    return (least, greatest) if least <= greatest else None
+    found: list[float] = []
+
+    def work(band: Band, window: Array) -> list[float]:
+        extremes = []
+        for values, _ in _blocks(page, rendering, cut, band, window):
+            finite = values[np.isfinite(values)]
+            if finite.size:
+                extremes += [float(finite.min()), float(finite.max())]
+        return extremes
+
+    _flow(page, cut, work, lambda _, extremes: found.extend(extremes), threads)
+    return (min(found), max(found)) if found else None
+
+
+def _blocks(
+    page: Raster, rendering: Rendering, cut: Grid, band: Band, window: Array
+) -> Iterator[tuple[Array, Array | None]]:
+    """Yield the values of a band of the result and the pixels of its alpha channel if that is apart."""
+    _, kept, write = band
+    if cut.wrapped is not None:
+        window = _periodic(page, write.start - cut.wrapped[0], write.stop + cut.wrapped[0])
+        kept = slice(cut.wrapped[0], len(window) - cut.wrapped[0])
+    for read, keep, columns in cut.columns:
+        part, inside = window, keep
+        if cut.wrapped is not None:
+            places = np.arange(columns.start - cut.wrapped[1], columns.stop + cut.wrapped[1])
+            part = np.take(window, places, axis=1, mode="wrap")
+            inside = slice(cut.wrapped[1], part.shape[1] - cut.wrapped[1])
+        elif len(cut.columns) > 1:
+            part = np.ascontiguousarray(window[:, read])
+        values, opacity = rendering.values(part, page.alpha)
+        yield values[kept, inside], None if opacity is None else opacity[kept, inside]
+
+
+def _periodic(page: Raster, start: int, stop: int) -> Array:
+    """Return rows of the page repeated without end."""
+    parts = []
+    while start < stop:
+        first = start % page.shape[0]
+        count = min(page.shape[0] - first, stop - start)
+        parts.append(page.rows(first, first + count))
+        start += count
+    return np.concatenate(parts)
 
 
 def to_pixels(

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from filterworks.arguments import Array
 from filterworks.batch.lanes import Key, Lane, Lanes, grouped
-from filterworks.batch.memory import MEMORY
+from filterworks.batch.memory import MEMORY, usual_memory
 from filterworks.batch.preparation import in_order, resampled
 from filterworks.batch.series_job import SeriesInput, Settings
 from filterworks.batch.survey import Clock, Roles, assign
@@ -69,7 +69,7 @@ class SeriesTask(Task):
         # Beside the result: where it fits, copies fit too.
         beside = place.parent if place.name else None
         with (
-            MEMORY.held(min(_MOST, _PER_BYTE * _size(Path(self.input)))),
+            MEMORY.held(min(_MOST, _PER_BYTE * _size(Path(self.input))), usual_memory()),
             ThreadPoolExecutor(_THREADS) as executor,
             tempfile.TemporaryDirectory(prefix="filterworks-", dir=beside) as folder,
         ):

@@ -32,6 +32,9 @@ _COMMON = (
     click.option("--dry-run", is_flag=True, help="Print what would be done; write nothing."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails."),
     click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes of a local Dask cluster."),
+    click.option(
+        "--memory", metavar="SIZE", help="What a process may hold, as 512MiB; a quarter of what is free."
+    ),
     click.option("--scheduler", metavar="ADDRESS", help="An existing Dask cluster, as tcp://host:8786."),
     click.option("--no-recursive", is_flag=True, help="Leave out the folders inside INPUT."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
@@ -189,6 +192,7 @@ def overridden(
         "run": {
             "workers": options["workers"],
             "scheduler": options["scheduler"],
+            "memory": options["memory"],
             "fail_fast": options["fail_fast"] or None,
         },
     }

@@ -4,17 +4,25 @@ Importing this package costs no more than NumPy: each format and its library is 
 a file first needs it.
 """
 
-from filterworks.files.formats import IMAGE_SUFFIXES
-from filterworks.files.image import ImageReader, check_writable, open_image, write_image
-from filterworks.files.page import ImageInfo, Metadata, Page
+from filterworks.files.formats import IMAGE_SUFFIXES, Sheet
+from filterworks.files.image import ImageReader, open_image, whole
+from filterworks.files.page import Alpha, Described, ImageInfo, Metadata, Page, Raster
+from filterworks.files.writing import ImageWriter, check_writable, create_image, write_image
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "Alpha",
+    "Described",
     "ImageInfo",
     "ImageReader",
+    "ImageWriter",
     "Metadata",
     "Page",
+    "Raster",
+    "Sheet",
     "check_writable",
+    "create_image",
     "open_image",
+    "whole",
     "write_image",
 ]

@@ -7,7 +7,7 @@ image, others RGB. Alpha is read where the header has a mask for it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -189,10 +189,9 @@ def _field(words: Array, mask: int) -> Array:
     return scaled
 
 
-def write(file: BinaryIO, pages: Iterable[Page], like: ImageInfo, quality: int) -> None:
+def write(file: BinaryIO, page: Page, like: ImageInfo, quality: int) -> None:
     """Write 8 bits with a grey palette, 24 bits, or 32 bits with masks (V4 header)."""
     del quality
-    (page,) = pages
     pixels = page.pixels
     rows, columns = pixels.shape[:2]
     channels = pixels.shape[2] if pixels.ndim == 3 else 1

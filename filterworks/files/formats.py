@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
+from filterworks.arguments import Array
 from filterworks.errors import unknown
-from filterworks.files.page import ImageInfo, Layout, Page
+from filterworks.files.page import Described, ImageInfo, Layout, Page, Raster
 from filterworks.files.source import Source, UnnamedFileError
 
-Pages = Callable[[], Iterator[Page]]
+Pages = Callable[[], Iterator[Raster]]
 
 
 class Codec(Protocol):
@@ -27,8 +28,50 @@ class Codec(Protocol):
     def read(self, source: Source) -> tuple[ImageInfo, Pages]:
         """Read the header; the pages are decoded when they are asked for."""
 
-    def write(self, file: BinaryIO, pages: Iterable[Page], like: ImageInfo, quality: int) -> None:
-        """Write the pages, which :meth:`holds`, with the metadata of `like`."""
+
+class PageCodec(Codec, Protocol):
+    """A format of one page, which is packed as a whole."""
+
+    def write(self, file: BinaryIO, page: Page, like: ImageInfo, quality: int) -> None:
+        """Write the page, which the format :meth:`holds`, with the metadata of `like`."""
+
+
+class Sheet(Protocol):
+    """A page that is being written, some rows at a time.
+
+    Attributes
+    ----------
+    unit
+        How many rows are stored together: all rows that are packed at once, but for the last ones of
+        the page, are a multiple of it.
+    """
+
+    unit: int
+
+    def pack(self, start: int, rows: Array) -> Any:
+        """Return rows from `start` on as they are stored; any thread may do this."""
+
+    def append(self, packed: Any) -> None:
+        """Write what was packed; the rows must come in order."""
+
+    def finish(self) -> None:
+        """End the page."""
+
+
+class Writer(Protocol):
+    """Writes pages, which the format holds, one after the other."""
+
+    def sheet(self, page: Described, room: Array | None) -> Sheet:
+        """Begin a page; `room` are pixels that are needed no more."""
+
+    def close(self) -> None:
+        """Finish the file."""
+
+
+class RowCodec(Codec, Protocol):
+    """A format of any number of pages, which are written a few rows at a time."""
+
+    Writer: Callable[[BinaryIO, ImageInfo, int], Writer]
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,19 @@
-"""Open and write images by their suffix."""
+"""Open images by their suffix."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from filterworks.arguments import Array
 from filterworks.errors import FileError
-from filterworks.files.formats import FORMATS, Pages, format_by_content, format_by_suffix, why_not
-from filterworks.files.page import ImageInfo, Page, layout_of
+from filterworks.files.formats import FORMATS, Pages, format_by_content, format_by_suffix
+from filterworks.files.page import Alpha, ImageInfo, Page, Raster
 from filterworks.files.source import MAX_PIXELS, Source, UnnamedFileError, open_source, system_reason
 
 
@@ -29,8 +33,52 @@ class ImageReader:
         FileError
             If a page is damaged, truncated or too large; the pages before it were good.
         """
+        yield from map(whole, self.rasters())
+
+    def rasters(self) -> Iterator[Raster]:
+        """Yield one page after the other; the formats that can leave the pixels where they are do so.
+
+        Raises
+        ------
+        FileError
+            As :meth:`pages`; also when rows are asked for later.
+        """
         with naming(self._path):
-            yield from self._pages()
+            for page in self._pages():
+                yield page if isinstance(page, Page) else _Named(page, self._path)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A page whose failures begin with the path of its file."""
+
+    page: Raster
+    path: Path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.page.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.page.dtype
+
+    @property
+    def alpha(self) -> Alpha:
+        return self.page.alpha
+
+    @property
+    def unit(self) -> int:
+        return self.page.unit
+
+    def rows(self, start: int, stop: int) -> Array:
+        with naming(self.path):
+            return self.page.rows(start, stop)
+
+
+def whole(raster: Raster) -> Page:
+    """Return a page with all of its pixels."""
+    return raster if isinstance(raster, Page) else Page(raster.rows(0, raster.shape[0]), raster.alpha)
 
 
 @contextmanager
@@ -65,6 +113,7 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageRea
     Examples
     --------
     >>> import tempfile, numpy as np
+    >>> from filterworks.files import write_image
     >>> path = Path(tempfile.mkdtemp()) / "ramp.png"
     >>> ramp = np.arange(6, dtype=np.uint16).reshape(2, 3)
     >>> write_image(path, [Page(ramp)], ImageInfo("png", 1, ramp.shape, ramp.dtype))
@@ -96,74 +145,3 @@ def _read(path: Path, source: Source) -> tuple[ImageInfo, Pages]:
             f"rename it to {path.stem}{FORMATS[found].suffixes[0]}"
         )
     return FORMATS[found].codec.read(source)
-
-
-def check_writable(suffix: str, info: ImageInfo) -> str | None:
-    """Return why an image like `info` cannot be written with `suffix`, or None if it can.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> check_writable(".jpg", ImageInfo("png", 1, (2, 3), np.dtype("uint16")))
-    'JPEG holds one page of uint8, grey, RGB or CMYK; this image has uint16, 1 channel; \
-use .png or .tif or .tiff or .pgm or .ppm or .pnm'
-    """
-    try:
-        return why_not(format_by_suffix(suffix), info.layout, info.page_count)
-    except UnnamedFileError as error:
-        return str(error)
-
-
-def write_image(path: Path, pages: Iterable[Page], like: ImageInfo, *, quality: int = 95) -> None:
-    """Write `pages` to `path`, in the format of its suffix, with the metadata of `like`.
-
-    Pages are taken one at a time. A file that could not be finished stays as it is: write to a
-    temporary name and rename it.
-
-    Parameters
-    ----------
-    path
-        Where to; an existing file is replaced.
-    pages
-        At least one; as many as the format holds.
-    like
-        The input that the result should resemble; everything it has besides pixels is kept
-        as far as the format can hold it.
-    quality
-        1 to 100, of JPEG and lossy WebP.
-
-    Raises
-    ------
-    FileError
-        In one line that starts with `path`.
-    """
-    with naming(path):
-        name = format_by_suffix(path.suffix)
-    checked = _checked(path, name, pages, like)
-    with naming(path):
-        file = path.open("wb")
-    with naming(path), file:
-        FORMATS[name].codec.write(file, checked, _owned(like, name), quality)
-
-
-def _owned(like: ImageInfo, name: str) -> ImageInfo:
-    """Leave out what only the format of the input understands."""
-    if like.format == name:
-        return like
-    return replace(like, metadata=replace(like.metadata, own=None))
-
-
-def _checked(path: Path, name: str, pages: Iterable[Page], like: ImageInfo) -> Iterator[Page]:
-    """Yield the pages that fit the format; refuse the first that does not, or one too many."""
-    count = 0
-    for page in pages:
-        count += 1
-        layout = layout_of(page, like)
-        problem = why_not(name, layout, 1 if FORMATS[name].codec.MANY_PAGES else count)
-        if page.pixels.ndim not in (2, 3) or 0 in page.pixels.shape:
-            problem = f"an image has rows, columns and perhaps channels; got shape {page.pixels.shape}"
-        if problem:
-            raise FileError(f"{path}: {problem}")
-        yield page
-    if count == 0:
-        raise FileError(f"{path}: there is no page to write")

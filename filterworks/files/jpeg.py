@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -221,9 +221,8 @@ def _density(kept: tuple[tuple[int, bytes], ...]) -> tuple[float, float] | None:
     return None
 
 
-def write(file: BinaryIO, pages: Iterable[Page], like: ImageInfo, quality: int) -> None:
+def write(file: BinaryIO, page: Page, like: ImageInfo, quality: int) -> None:
     """Encode, and put the segments of `like` in the place of libjpeg's own."""
-    (page,) = pages
     rows, columns = page.pixels.shape[:2]
     if max(rows, columns) > _MAX_SIDE:
         raise UnnamedFileError(

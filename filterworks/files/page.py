@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -28,6 +28,52 @@ class Page:
 
     pixels: Array
     alpha: Alpha = "none"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the pixels."""
+        return self.pixels.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the samples."""
+        return self.pixels.dtype
+
+    @property
+    def unit(self) -> int:
+        """Any row can be had by itself."""
+        return 1
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Return a view of some rows."""
+        return self.pixels[start:stop]
+
+
+class Described(Protocol):
+    """What is known of a page before any pixel is."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rows, columns) or (rows, columns, channels)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the samples."""
+
+    @property
+    def alpha(self) -> Alpha:
+        """What the last channel means."""
+
+
+class Raster(Described, Protocol):
+    """A page whose rows are decoded when they are asked for, by several threads at once if need be."""
+
+    @property
+    def unit(self) -> int:
+        """How many rows are stored together: whoever asks for some of them has all decoded."""
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Return the pixels of some rows; they are not to be written to."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +178,10 @@ class Layout:
         return "other"
 
 
-def layout_of(page: Page, like: ImageInfo) -> Layout:
+def layout_of(page: Described, like: ImageInfo) -> Layout:
     """Return the layout of `page`, whose four channels are inks where those of `like` are."""
-    channels = page.pixels.shape[2] if page.pixels.ndim == 3 else 1
-    return Layout(page.pixels.dtype.name, channels, page.alpha, like.metadata.cmyk)
+    channels = page.shape[2] if len(page.shape) == 3 else 1
+    return Layout(page.dtype.name, channels, page.alpha, like.metadata.cmyk)
 
 
 def icc_for(like: ImageInfo, kind: str) -> bytes | None:

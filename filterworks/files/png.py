@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -176,10 +176,9 @@ def _xmp(chunks: Chunks) -> bytes | None:
     return None
 
 
-def write(file: BinaryIO, pages: Iterable[Page], like: ImageInfo, quality: int) -> None:
+def write(file: BinaryIO, page: Page, like: ImageInfo, quality: int) -> None:
     """Write the chunks of `like`, or new ones from the metadata of another format, and the pixels."""
     del quality
-    (page,) = pages
     kind = layout_of(page, like).kind
     colour = {"grey": 0, "rgb": 2, "grey+alpha": 4, "rgb+alpha": 6}[kind]
     depth = 8 * page.pixels.dtype.itemsize

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -128,10 +128,9 @@ def _within(samples: Array, maxval: int) -> Array:
     return samples
 
 
-def write(file: BinaryIO, pages: Iterable[Page], like: ImageInfo, quality: int) -> None:
+def write(file: BinaryIO, page: Page, like: ImageInfo, quality: int) -> None:
     """Write P5 or P6."""
     del quality
-    (page,) = pages
     pixels = page.pixels
     top = np.iinfo(pixels.dtype).max
     # The maxval of the input says how many bytes a sample has, so it cannot serve another depth.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -51,7 +52,7 @@ def _in_one_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """A regular, non-empty file that is open for reading.
+    """A regular, non-empty file that is open for reading, by one thread at a time.
 
     Parameters
     ----------
@@ -66,6 +67,7 @@ class Source:
     file: BinaryIO
     size: int
     max_pixels: int = MAX_PIXELS
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def at(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset` on, or say that the file is truncated."""
@@ -74,8 +76,9 @@ class Source:
                 f"is truncated or corrupt: it ends at byte {self.size}, "
                 f"but its header points to byte {offset + max(length, 0)}"
             )
-        self.file.seek(offset)
-        data = self.file.read(length)
+        with self._turn:
+            self.file.seek(offset)
+            data = self.file.read(length)
         if len(data) != length:
             raise UnnamedFileError(
                 f"is truncated: it changed while it was read, at byte {offset + len(data)}"
@@ -88,9 +91,11 @@ class Source:
             raise UnnamedFileError(
                 f"is truncated: it ends at byte {self.size} and its pixels at byte {offset + target.nbytes}"
             )
-        self.file.seek(offset)
         buffer = memoryview(target).cast("B")  # type: ignore[arg-type]  # arrays are buffers
-        if self.file.readinto(buffer) != target.nbytes:  # type: ignore[attr-defined]  # so are all files here
+        with self._turn:
+            self.file.seek(offset)
+            got = self.file.readinto(buffer)  # type: ignore[attr-defined]  # so are all files here
+        if got != target.nbytes:
             raise UnnamedFileError("is truncated: it changed while it was read")
 
     def head(self, length: int) -> bytes:

@@ -5,21 +5,23 @@ Sources: Adobe, TIFF Revision 6.0; the BigTIFF design, http://bigtiff.org.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from filterworks.arguments import Array
 from filterworks.files import exif
 from filterworks.files.ifd import Entry, read_ifd
-from filterworks.files.page import ImageInfo, Layout, Metadata, Page
+from filterworks.files.page import Alpha, Described, ImageInfo, Layout, Metadata, Raster
 from filterworks.files.source import Source, UnnamedFileError
 from filterworks.files.tiff_layout import PALETTE, RGB, SEPARATED, YCBCR, Directory, Style, parse
 from filterworks.files.tiff_pixels import decode
-from filterworks.files.tiff_writer import Form, StoredPage, TiffWriter
+from filterworks.files.tiff_writer import Form, StoredPage, TiffSheet, TiffWriter
 
 HOLDS = "any number of pages of integers of 8 to 64 bits or float16, float32 and float64, any channels"
 MANY_PAGES = True
@@ -73,13 +75,46 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
     alpha = stored[0].style.alpha
     info = ImageInfo("tiff", len(offsets), directory.shape, directory.dtype, alpha, metadata)
 
-    def pages() -> Iterator[Page]:
+    def pages() -> Iterator[Raster]:
         for offset in offsets:
             tags, _ = read_ifd(source.at, offset, form.order, big=form.big)
-            directory = parse(tags, form.order, source)
-            yield Page(decode(source, directory), directory.style.alpha)
+            yield TiffPage(source, parse(tags, form.order, source))
 
     return info, pages
+
+
+@dataclass(frozen=True)
+class TiffPage:
+    """A page whose strips or tiles are decoded when they are asked for."""
+
+    source: Source
+    directory: Directory
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the decoded page."""
+        return self.directory.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the decoded samples."""
+        return self.directory.dtype
+
+    @property
+    def alpha(self) -> Alpha:
+        """What the last channel means."""
+        return self.directory.style.alpha
+
+    @property
+    def unit(self) -> int:
+        """Rows of a strip or tile; an uncompressed strip can be read in parts."""
+        return 1 if self.directory.is_plain else self.directory.segment[0]
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Decode some rows."""
+        pixel_bytes = self.directory.channels * self.directory.dtype.itemsize
+        self.source.check_pixels(stop - start, self.directory.columns, pixel_bytes)
+        return decode(self.source, self.directory, start, stop)
 
 
 def _header(source: Source) -> tuple[Form, int]:
@@ -146,16 +181,30 @@ def _metadata(tags: dict[int, Entry], directory: Directory, own: Tiff) -> Metada
     )
 
 
-def write(file: BinaryIO, pages: Iterable[Page], like: ImageInfo, quality: int) -> None:
-    """Write one page after the other, each like the page of `like` with the same number."""
-    own = like.metadata.own or Tiff(Form("<", big=False), (_translated(like),))
-    writer = None
-    for number, page in enumerate(pages):
-        if writer is None:
+class Writer:
+    """Writes pages one after the other, each like the page of `like` with the same number."""
+
+    def __init__(self, file: BinaryIO, like: ImageInfo, quality: int) -> None:
+        self._file, self._like, self._quality = file, like, quality
+        self._own = like.metadata.own or Tiff(Form("<", big=False), (_translated(like),))
+        self._tiff: TiffWriter | None = None
+        self._count = 0
+
+    def sheet(self, page: Described, room: Array | None = None) -> TiffSheet:
+        """Begin a page of this shape, dtype and alpha."""
+        if self._tiff is None:
             # Whether 32 bits are enough for the offsets has to be known before the first byte.
-            big = own.form.big or page.pixels.nbytes * max(1, like.page_count) > 1 << 31
-            writer = TiffWriter(file, replace(own.form, big=big), like, quality)
-        writer.add(page, own.pages[min(number, len(own.pages) - 1)])
+            size = math.prod(page.shape) * page.dtype.itemsize * max(1, self._like.page_count)
+            form = replace(self._own.form, big=self._own.form.big or size > 1 << 31)
+            self._tiff = TiffWriter(self._file, form, self._like, self._quality)
+        stored = self._own.pages[min(self._count, len(self._own.pages) - 1)]
+        self._count += 1
+        return self._tiff.sheet(page, stored)
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._tiff is not None:
+            self._tiff.close()
 
 
 def _translated(like: ImageInfo) -> StoredPage:

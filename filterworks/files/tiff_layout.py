@@ -33,6 +33,9 @@ _DTYPES = {
 }
 _KINDS = {1: "integer", 2: "signed integer", 3: "float", 4: "integer", 5: "complex integer", 6: "complex"}
 
+# What the best packed image, all of one value, comes to with deflate.
+_MAX_RATIO = 1100
+
 
 @dataclass(frozen=True)
 class Style:
@@ -99,6 +102,11 @@ class Directory:
         return self.stored.newbyteorder("=")
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the pixels are strips of bytes as they are, any row of which can be read by itself."""
+        return self.style.compression == NONE and self.bits >= 8 and self.style.tile is None
+
+    @property
     def segment(self) -> tuple[int, int]:
         """Rows and columns of a tile or of a full strip."""
         return self.style.tile or (min(self.style.strip_rows or self.rows, self.rows), self.columns)
@@ -119,7 +127,8 @@ def parse(tags: dict[int, Entry], order: str, source: Source) -> Directory:
     stored = _stored_dtype(tags, bits, order)
     if not 1 <= samples <= 4096:
         raise UnnamedFileError(f"is corrupt: it says that it has {samples} samples per pixel")
-    source.check_pixels(rows, columns, samples * stored.itemsize)
+    if rows < 1 or columns < 1:
+        raise UnnamedFileError(f"is corrupt: it says that it holds {columns} × {rows} pixels")
     style = _style(tags, samples, bits)
     offsets, counts = _segments(tags, style)
     directory = Directory(
@@ -228,13 +237,15 @@ def _check_segments(directory: Directory, source: Source) -> None:
     height, width = directory.segment
     if height < 1 or width < 1:
         raise UnnamedFileError(f"is corrupt: its tiles have {width} × {height} pixels")
-    source.check_pixels(height, width, directory.style.samples * directory.stored.itemsize)
+    if not directory.is_plain:
+        source.check_pixels(height, width, directory.style.samples * directory.stored.itemsize)
     planes, down, across = directory.grid
     number = planes * down * across
     if len(directory.offsets) < number or (directory.counts and len(directory.counts) < number):
         raise UnnamedFileError(f"is corrupt: it holds {len(directory.offsets)} of {number} strips or tiles")
     if not directory.counts and (number > 1 or directory.style.compression != NONE):
         raise UnnamedFileError("is corrupt: it does not say how long its strips are")
+    _check_plausible(directory, number, source)
     for offset, count in zip(directory.offsets[:number], directory.counts[:number], strict=False):
         if count == 0 or offset == 0:
             raise UnnamedFileError(
@@ -244,3 +255,17 @@ def _check_segments(directory: Directory, source: Source) -> None:
             raise UnnamedFileError(
                 f"is truncated: it is {source.size} bytes long and its pixels end at byte {offset + count}"
             )
+
+
+def _check_plausible(directory: Directory, number: int, source: Source) -> None:
+    """Refuse more pixels than the file can hold: it is read in parts, and would keep a run busy for days."""
+    pixels = directory.rows * directory.columns
+    if pixels <= source.max_pixels:
+        return
+    packed = sum(directory.counts[:number]) or source.size
+    size = pixels * directory.style.samples * directory.bits // 8
+    if packed > source.size or size > _MAX_RATIO * packed:
+        raise UnnamedFileError(
+            f"is {source.size:,} bytes long and says that it holds {directory.columns} × {directory.rows} = "
+            f"{pixels:,} pixels; raise --max-pixels if the image is to be trusted"
+        )

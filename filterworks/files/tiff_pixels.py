@@ -48,36 +48,46 @@ _JPEG_COLOURS = {
 }
 
 
-def decode(source: Source, directory: Directory) -> Array:
-    """Return the pixels of a page: (rows, columns) or (rows, columns, channels), native byte order."""
+def decode(source: Source, directory: Directory, start: int, stop: int) -> Array:
+    """Return some rows: (rows, columns) or (rows, columns, channels), native byte order."""
     style = directory.style
     planes, down, across = directory.grid
     height, width = directory.segment
     depth = 1 if style.planar else style.samples
-    image = np.empty((planes, directory.rows, directory.columns, depth), directory.dtype)
-    for index in range(planes * down * across):
-        plane, rest = divmod(index, down * across)
-        row, column = (rest // across) * height, (rest % across) * width
-        target = image[plane, row : row + height, column : column + width]
-        if style.compression == NONE and directory.bits >= 8 and style.tile is None:
-            _read_into(source, directory, index, target)
-            continue
-        # The last strip may be shorter than the others, a tile never is.
-        rows = height if style.tile else len(target)
-        part = _segment(source, directory, index, (rows, width, depth))[: len(target), : target.shape[1]]
-        if part.shape != target.shape:
-            raise UnnamedFileError(f"is corrupt: a strip or tile has {len(part)} of {len(target)} rows")
-        target[:] = part
+    image = np.empty((planes, stop - start, directory.columns, depth), directory.dtype)
+    for plane in range(planes):
+        for level in range(start // height, -(-stop // height)):
+            top = level * height
+            first, last = max(start, top), min(stop, top + height, directory.rows)
+            band = image[plane, first - start : last - start]
+            for place in range(across):
+                target = band[:, place * width : (place + 1) * width]
+                index = (plane * down + level) * across + place
+                if directory.is_plain:
+                    _read_into(source, directory, index, first - top, target)
+                else:
+                    # The last strip may be shorter than the others, a tile never is.
+                    rows = height if style.tile else min(height, directory.rows - top)
+                    part = _segment(source, directory, index, (rows, width, depth))
+                    _take(part, first - top, target)
     return _meaning(image, directory)
 
 
-def _read_into(source: Source, directory: Directory, index: int, target: Array) -> None:
-    """Read an uncompressed strip to where it belongs: no copy is made."""
-    if directory.counts and directory.counts[index] < target.nbytes:
+def _take(part: Array, skipped: int, target: Array) -> None:
+    part = part[skipped : skipped + len(target), : target.shape[1]]
+    if part.shape != target.shape:
+        raise UnnamedFileError(f"is corrupt: a strip or tile has {len(part)} of {len(target)} rows")
+    target[:] = part
+
+
+def _read_into(source: Source, directory: Directory, index: int, skipped: int, target: Array) -> None:
+    """Read rows of an uncompressed strip to where they belong: no copy is made."""
+    before = skipped * (target.nbytes // len(target))
+    if directory.counts and directory.counts[index] < before + target.nbytes:
         raise UnnamedFileError(
-            f"is corrupt: a strip holds {directory.counts[index]} of {target.nbytes} bytes"
+            f"is corrupt: a strip holds {directory.counts[index]} of {before + target.nbytes} bytes"
         )
-    source.read_into(directory.offsets[index], target)
+    source.read_into(directory.offsets[index] + before, target)
     if directory.fill_order == 2:
         import imagecodecs
 

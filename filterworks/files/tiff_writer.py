@@ -1,8 +1,10 @@
-"""Write TIFF pages one after the other: pixels first, their directory behind them."""
+"""Write TIFF pages a few rows at a time: all pixels first, all directories behind them."""
 
 from __future__ import annotations
 
+import math
 import struct
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +15,7 @@ import numpy as np
 from filterworks.arguments import Array
 from filterworks.files.exif import ICC
 from filterworks.files.ifd import LONG, LONG8, SHORT, Entry, entry, pack_ifd
-from filterworks.files.page import ImageInfo, Page, icc_for, layout_of
+from filterworks.files.page import Described, ImageInfo, icc_for, layout_of
 from filterworks.files.source import UnnamedFileError, encode_with
 from filterworks.files.tiff_layout import (
     ADOBE_DEFLATE,
@@ -33,10 +35,14 @@ from filterworks.files.tiff_layout import (
 )  # fmt: skip
 from filterworks.files.tiff_pixels import is_inverted
 
+# What a file begins with, and the only bytes that are written when all others are.
+HEAD = 16
 _STRIP_BYTES = 256 << 10
+_MAX_STRIP = 8 << 20
 _SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
 # Those that libjpeg writes; files may say what they like.
 _SUBSAMPLINGS = frozenset(((1, 1), (2, 1), (1, 2), (2, 2), (4, 1)))
+Packed = list[tuple[int, bytes | memoryview]]
 _ALPHA_CODES = {"none": (), "premultiplied": (1,), "straight": (2,)}
 # Levels near the libraries' defaults in size and above them in speed.
 _PACKERS: dict[int, tuple[str, dict[str, Any]]] = {
@@ -65,75 +71,147 @@ class StoredPage:
     tags: tuple[Entry, ...]
 
 
+@dataclass(frozen=True)
+class Written:
+    """A page whose pixels are in the file, and what its directory will say."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    style: Style
+    tags: tuple[Entry, ...]
+    offsets: array[int]
+    counts: array[int]
+
+
 class TiffWriter:
-    """Appends pages to `file`; nothing but the links between directories is written twice."""
+    """Writes the pixels of one page after the other, then the directories of all of them.
+
+    Nothing is written twice but the first `HEAD` bytes, which point to the first directory: what is
+    behind them can be hashed as it is written, and a file that was left unfinished can be continued.
+    """
 
     def __init__(self, file: BinaryIO, form: Form, like: ImageInfo, quality: int) -> None:
-        self._file = file
-        self._form = form
-        self._like = like
-        self._quality = quality
-        start = (
-            struct.pack(form.order + "HHHQ", 43, 8, 0, 0)
-            if form.big
-            else struct.pack(form.order + "HI", 42, 0)
-        )
-        self._position = 2 + len(start)
-        self._link = 8 if form.big else 4
-        file.write((b"II" if form.order == "<" else b"MM") + start)
+        self.file, self.form, self.like, self.quality = file, form, like, quality
+        self.position = 0
+        self._pages: list[Written] = []
+        self.append(self._head(0))
 
-    def add(self, page: Page, stored: StoredPage) -> None:
-        """Write the pixels of a page and its directory, and link it to the one before."""
-        layout = layout_of(page, self._like)
-        style = _style_for(page, stored.style, cmyk=layout.kind == "cmyk")
-        tags = {tag.tag: tag for tag in stored.tags}
-        if ICC in tags and icc_for(self._like, layout.kind) is None:
-            del tags[ICC]
-        offsets, counts = [], []
-        for segment in _segments(page.pixels, style, self._form.order, self._quality):
-            offsets.append(self._position)
-            counts.append(len(segment))
-            self._append(segment)
-        tags.update((tag.tag, tag) for tag in _structure(page.pixels, style, offsets, counts, self._form.big))
-        self._append_directory(list(tags.values()))
+    def _head(self, place: int) -> bytes:
+        form = self.form
+        start = (43, 8, 0, place) if form.big else (42, place)
+        packed = struct.pack(form.order + ("HHHQ" if form.big else "HI"), *start)
+        return ((b"II" if form.order == "<" else b"MM") + packed).ljust(HEAD, b"\0")
 
-    def _append(self, data: bytes | memoryview) -> None:
-        self._file.write(data)
-        self._position += len(data)
-        if not self._form.big and self._position > 0xFFFFFFFF:
+    def append(self, data: bytes | memoryview) -> None:
+        """Write at the end of the file."""
+        self.file.write(data)
+        self.position += len(data)
+        if not self.form.big and self.position > 0xFFFFFFFF:
             raise UnnamedFileError(
                 "would grow beyond the 4 GiB that its kind of TIFF can hold; write fewer pages or a BigTIFF"
             )
 
-    def _append_directory(self, tags: list[Entry]) -> None:
-        self._append(bytes(-self._position % 8))
-        pointer = self._form.order + ("Q" if self._form.big else "I")
-        place = self._position
-        self._append(pack_ifd(tags, place, self._form.order, big=self._form.big))
-        self._file.seek(self._link)
-        self._file.write(struct.pack(pointer, place))
-        self._file.seek(self._position)
-        self._link = place + (8 + 20 * len(tags) if self._form.big else 2 + 12 * len(tags))
+    def sheet(self, page: Described, stored: StoredPage) -> TiffSheet:
+        """Begin a page that is stored as much like `stored` as its pixels allow."""
+        kind = layout_of(page, self.like).kind
+        style = _style_for(page, stored.style, cmyk=kind == "cmyk")
+        tags = tuple(tag for tag in stored.tags if tag.tag != ICC or icc_for(self.like, kind))
+        empty = bytes(8 * math.prod(_grid(page.shape, page.dtype, style)))
+        written = Written(page.shape, page.dtype, style, tags, array("Q", empty), array("Q", empty))
+        self._pages.append(written)
+        return TiffSheet(self, written)
+
+    def close(self) -> None:
+        """Write all directories and let the file begin with the first."""
+        self.append(bytes(-self.position % 8))
+        head = place = self.position
+        for number, page in enumerate(self._pages, 1):
+            packed = self._directory(page, place, 0)
+            # The next one follows, at a place that fits any number.
+            following = place + len(packed) + -len(packed) % 8
+            last = number == len(self._pages)
+            packed = packed if last else self._directory(page, place, following)
+            self.append(packed.ljust(following - place, b"\0"))
+            place = following
+        self.file.seek(0)
+        self.file.write(self._head(head))
+        self.file.seek(0, 2)
+
+    def _directory(self, page: Written, place: int, following: int) -> bytes:
+        tags = {tag.tag: tag for tag in page.tags}
+        tags.update((tag.tag, tag) for tag in _structure(page, self.form.big))
+        return pack_ifd(tags.values(), place, self.form.order, big=self.form.big, following=following)
 
 
-def _style_for(page: Page, style: Style, *, cmyk: bool) -> Style:
+class TiffSheet:
+    """A page that is being written, some whole units of rows at a time.
+
+    Attributes
+    ----------
+    unit
+        Rows of its strips or tiles.
+    """
+
+    def __init__(self, writer: TiffWriter, page: Written) -> None:
+        self._writer, self._page = writer, page
+        self.unit = _segment_shape(page.shape, page.dtype, page.style)[0]
+        self._pack = _packer(page.dtype, page.style, writer.form.order, writer.quality)
+
+    def pack(self, start: int, rows: Array) -> Packed:
+        """Return rows from `start`, the first of a unit, as they are stored; any thread may do this."""
+        style = self._page.style
+        first = start // self.unit
+        image = rows[..., None] if rows.ndim == 2 else rows
+        if is_inverted(style.photometric, rows.dtype):
+            image = np.invert(image)
+        _, down, across = _grid(self._page.shape, self._page.dtype, style)
+        width = _segment_shape(self._page.shape, self._page.dtype, style)[1]
+        planes = [image[..., i : i + 1] for i in range(style.samples)] if style.planar else [image]
+        packed = []
+        for number, plane in enumerate(planes):
+            for row in range(0, len(plane), self.unit):
+                index = (number * down + first + row // self.unit) * across
+                for column in range(0, plane.shape[1], width):
+                    part = plane[row : row + self.unit, column : column + width]
+                    packed.append((index + column // width, self._pack(_filled(part, style))))
+        return packed
+
+    def append(self, packed: Packed) -> None:
+        """Write what was packed; the rows must come in order."""
+        for index, segment in packed:
+            self._page.offsets[index] = self._writer.position
+            self._page.counts[index] = len(segment)
+            self._writer.append(segment)
+
+    def finish(self) -> None:
+        """End the page: there is nothing left to do."""
+
+
+def _filled(part: Array, style: Style) -> Array:
+    """Return a contiguous part; a tile at the edge of the image is filled up."""
+    if style.tile and part.shape[:2] != style.tile:
+        height, width = style.tile
+        part = np.pad(part, ((0, height - part.shape[0]), (0, width - part.shape[1]), (0, 0)), "edge")
+    return np.ascontiguousarray(part)
+
+
+def _style_for(page: Described, style: Style, *, cmyk: bool) -> Style:
     """Return `style` with what the pixels do not allow replaced."""
-    pixels = page.pixels
-    samples = pixels.shape[2] if pixels.ndim == 3 else 1
-    alpha = _ALPHA_CODES[page.alpha]
+    samples = page.shape[2] if len(page.shape) == 3 else 1
+    codes = _ALPHA_CODES[page.alpha]
     if samples != style.samples or style.alpha != page.alpha:
-        colours = samples - len(alpha)
+        colours = samples - len(codes)
         photometric = RGB if colours == 3 else SEPARATED if cmyk and colours == 4 else MIN_IS_BLACK
-        extra = (0,) * (colours - BASE_SAMPLES[photometric]) + alpha
+        extra = (0,) * (colours - BASE_SAMPLES[photometric]) + codes
         style = replace(style, photometric=photometric, samples=samples, extra=extra)
     compression = style.compression
-    fits_jpeg = pixels.dtype == np.uint8 and not style.extra
+    fits_jpeg = page.dtype == np.uint8 and not style.extra
     if compression not in (NONE, JPEG, *_PACKERS) or (compression == JPEG and not fits_jpeg):
         compression = ADOBE_DEFLATE
     photometric = style.photometric
     if photometric == YCBCR and compression != JPEG:
         photometric = RGB
-    predictor = 3 if pixels.dtype.kind == "f" else 2
+    predictor = 3 if page.dtype.kind == "f" else 2
     if style.predictor == 1 or compression not in (LZW, DEFLATE, ADOBE_DEFLATE, ZSTD, LZMA):
         predictor = 1
     planar = style.planar and samples > 1
@@ -144,32 +222,22 @@ def _style_for(page: Page, style: Style, *, cmyk: bool) -> Style:
     )
 
 
-def _segment_shape(pixels: Array, style: Style) -> tuple[int, int]:
-    rows, columns = pixels.shape[:2]
+def _segment_shape(shape: tuple[int, ...], dtype: np.dtype[Any], style: Style) -> tuple[int, int]:
+    rows, columns = shape[:2]
     if style.tile:
         return style.tile
-    row_bytes = columns * pixels.dtype.itemsize * (1 if style.planar else style.samples)
-    chosen = style.strip_rows or max(1, _STRIP_BYTES // row_bytes)
+    row_bytes = columns * dtype.itemsize * (1 if style.planar else style.samples)
+    chosen = min(style.strip_rows or rows, rows)
+    # A strip is written as a whole; some files have all of a large image in one.
+    if style.strip_rows is None or chosen * row_bytes > _MAX_STRIP:
+        chosen = max(1, _STRIP_BYTES // row_bytes)
     return min(chosen, rows), columns
 
 
-def _segments(pixels: Array, style: Style, order: str, quality: int) -> Iterator[bytes | memoryview]:
-    """Yield the packed strips or tiles in the order of their offsets."""
-    pack = _packer(pixels.dtype, style, order, quality)
-    image = pixels[..., None] if pixels.ndim == 2 else pixels
-    if is_inverted(style.photometric, pixels.dtype):
-        image = np.invert(image)
-    height, width = _segment_shape(pixels, style)
-    planes = [image[..., i : i + 1] for i in range(style.samples)] if style.planar else [image]
-    for plane in planes:
-        for row in range(0, image.shape[0], height):
-            for column in range(0, image.shape[1], width):
-                part = plane[row : row + height, column : column + width]
-                if style.tile and part.shape[:2] != (height, width):
-                    part = np.pad(
-                        part, ((0, height - part.shape[0]), (0, width - part.shape[1]), (0, 0)), "edge"
-                    )
-                yield pack(np.ascontiguousarray(part))
+def _grid(shape: tuple[int, ...], dtype: np.dtype[Any], style: Style) -> tuple[int, int, int]:
+    """Return planes, segments down and segments across."""
+    height, width = _segment_shape(shape, dtype, style)
+    return style.samples if style.planar else 1, -(-shape[0] // height), -(-shape[1] // width)
 
 
 def _packer(
@@ -217,13 +285,10 @@ def _pack_jpeg(part: Array, style: Style, quality: int) -> bytes:
     return bytes(encode_with(imagecodecs.jpeg8_encode, part, quality, **options))
 
 
-def _structure(
-    pixels: Array, style: Style, offsets: list[int], counts: list[int], big: bool
-) -> Iterator[Entry]:
+def _structure(page: Written, big: bool) -> Iterator[Entry]:
     """Yield the tags that say how the pixels are stored."""
-    rows, columns = pixels.shape[:2]
-    bits = 8 * pixels.dtype.itemsize
-    wide = LONG8 if big else LONG
+    style, (rows, columns) = page.style, page.shape[:2]
+    bits = 8 * page.dtype.itemsize
     yield entry(256, LONG, columns)
     yield entry(257, LONG, rows)
     yield entry(258, SHORT, *(bits,) * style.samples)
@@ -231,15 +296,16 @@ def _structure(
     yield entry(262, SHORT, style.photometric)
     yield entry(277, SHORT, style.samples)
     yield entry(284, SHORT, 2 if style.planar else 1)
-    yield entry(339, SHORT, *(_SAMPLE_FORMATS[pixels.dtype.kind],) * style.samples)
-    height, width = _segment_shape(pixels, style)
+    yield entry(339, SHORT, *(_SAMPLE_FORMATS[page.dtype.kind],) * style.samples)
+    height, width = _segment_shape(page.shape, page.dtype, style)
     if style.tile:
         yield entry(322, LONG, width)
         yield entry(323, LONG, height)
     else:
         yield entry(278, LONG, height)
-    yield entry(324 if style.tile else 273, wide, *offsets)
-    yield entry(325 if style.tile else 279, wide, *counts)
+    wide = LONG8 if big else LONG
+    yield entry(324 if style.tile else 273, wide, *page.offsets)
+    yield entry(325 if style.tile else 279, wide, *page.counts)
     if style.predictor != 1:
         yield entry(317, SHORT, style.predictor)
     if style.extra:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -98,11 +98,10 @@ def _metadata(source: Source, chunks: dict[bytes, tuple[int, int, int]], lossles
     return Metadata(exif, content(b"ICCP"), content(b"XMP "), resolution_of(exif), own=lossless)
 
 
-def write(file: BinaryIO, pages: Iterable[Page], like: ImageInfo, quality: int) -> None:
+def write(file: BinaryIO, page: Page, like: ImageInfo, quality: int) -> None:
     """Write lossy WebP, or lossless where `like` is lossless WebP or another lossless format."""
     from PIL import Image, WebPImagePlugin  # noqa: F401  # the plugin registers itself
 
-    (page,) = pages
     rows, columns = page.pixels.shape[:2]
     if max(rows, columns) > _MAX_SIDE:
         raise UnnamedFileError(

@@ -573,28 +573,6 @@ def test_verification_allows_what_the_file_can_hold(tmp_path, command):
     assert result.json["verified"] == 2
 
 
-@pytest.mark.parametrize("range_", ["clip", "stretch", "offset"])
-def test_reusing_the_pixels_changes_nothing(range_, monkeypatch):
-    from filterworks import Chain, bands
-    from filterworks.batch.render import render
-    from filterworks.files import Page
-
-    monkeypatch.setattr(bands, "BAND", 3000)
-    colour = skimage.data.astronaut()[:201, :97]
-    alpha = np.dstack([colour, colour[..., :1]])
-    for text in ("gaussian:sigma=2", "sobel", "median:size=3 | unsharp_mask", "mean:size=[9,1]", "roberts"):
-        for pixels_, kind in ((colour, "none"), (alpha, "straight"), (colour[..., 0], "none")):
-            chain = Chain.parse(text)
-            expected = render(Page(pixels_.copy(), kind), chain, range_)
-            got = render(Page(pixels_.copy(), kind), chain, range_, reuse=True)
-            np.testing.assert_array_equal(got.page.pixels, expected.page.pixels)
-            assert got.clipped == expected.clipped
-            monkeypatch.setattr(bands, "BAND", 1 << 30)
-            whole = render(Page(pixels_.copy(), kind), chain, range_)
-            assert np.abs(whole.page.pixels.astype(int) - expected.page.pixels).max() <= 1
-            monkeypatch.setattr(bands, "BAND", 3000)
-
-
 def test_names_with_control_characters_stay_on_one_line(tmp_path, command):
     (tmp_path / "new\nline\x1b[31m.png").write_bytes(b"")
     result = command("images", tmp_path, "-o", tmp_path.parent / "o", "-f", "sobel", "-q")

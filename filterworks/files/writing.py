@@ -1,0 +1,167 @@
+"""Write images by their suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from filterworks.arguments import Array
+from filterworks.errors import FileError
+from filterworks.files.formats import (
+    FORMATS,
+    PageCodec,
+    RowCodec,
+    Sheet,
+    Writer,
+    format_by_suffix,
+    why_not,
+)
+from filterworks.files.image import naming
+from filterworks.files.page import Described, ImageInfo, Page, layout_of
+from filterworks.files.source import UnnamedFileError
+
+
+def check_writable(suffix: str, info: ImageInfo) -> str | None:
+    """Return why an image like `info` cannot be written with `suffix`, or None if it can.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_writable(".jpg", ImageInfo("png", 1, (2, 3), np.dtype("uint16")))
+    'JPEG holds one page of uint8, grey, RGB or CMYK; this image has uint16, 1 channel; \
+use .png or .tif or .tiff or .pgm or .ppm or .pnm'
+    """
+    try:
+        return why_not(format_by_suffix(suffix), info.layout, info.page_count)
+    except UnnamedFileError as error:
+        return str(error)
+
+
+class ImageWriter:
+    """An image that is being written, page after page."""
+
+    def __init__(self, path: Path, name: str, like: ImageInfo, writer: Writer) -> None:
+        self._path, self._name, self._like, self._writer = path, name, like, writer
+        self.count = 0
+
+    def sheet(self, page: Described, room: Array | None = None) -> Sheet:
+        """Begin a page of this shape, dtype and alpha.
+
+        Parameters
+        ----------
+        room
+            Pixels of this shape and dtype that are needed no more and may hold the result, row by row.
+
+        Raises
+        ------
+        FileError
+            If the format cannot hold it; the message starts with the path.
+        """
+        self.count += 1
+        layout = layout_of(page, self._like)
+        problem = why_not(self._name, layout, 1 if FORMATS[self._name].codec.MANY_PAGES else self.count)
+        if len(page.shape) not in (2, 3) or 0 in page.shape:
+            problem = f"an image has rows, columns and perhaps channels; got shape {page.shape}"
+        if problem:
+            raise FileError(f"{self._path}: {problem}")
+        return self._writer.sheet(page, room)
+
+
+class _OnePage:
+    """Writes a format that is packed as a whole."""
+
+    def __init__(self, write: Callable[[Page], None]) -> None:
+        self._write = write
+
+    def sheet(self, page: Described, room: Array | None) -> _WholeSheet:
+        return _WholeSheet(page, room, self._write)
+
+    def close(self) -> None:
+        """Do nothing: the page was all."""
+
+
+class _WholeSheet:
+    unit = 1
+
+    def __init__(self, page: Described, room: Array | None, write: Callable[[Page], None]) -> None:
+        self._page, self._pixels, self._write = page, room, write
+
+    def pack(self, start: int, rows: Array) -> tuple[int, Array]:
+        return start, rows
+
+    def append(self, packed: tuple[int, Array]) -> None:
+        start, rows = packed
+        if len(rows) == self._page.shape[0]:
+            self._pixels = rows
+            return
+        if self._pixels is None:
+            self._pixels = np.empty(self._page.shape, self._page.dtype)
+        self._pixels[start : start + len(rows)] = rows
+
+    def finish(self) -> None:
+        assert self._pixels is not None  # noqa: S101  # rows were appended
+        self._write(Page(self._pixels, self._page.alpha))
+
+
+@contextmanager
+def create_image(path: Path, like: ImageInfo, *, quality: int = 95) -> Iterator[ImageWriter]:
+    """Write an image to `path` in the format of its suffix, with the metadata of `like`.
+
+    A file that could not be finished stays as it is: write to a temporary name and rename it.
+
+    Parameters
+    ----------
+    path
+        Where to; an existing file is replaced.
+    like
+        The input that the result should resemble; everything it has besides pixels is kept
+        as far as the format can hold it.
+    quality
+        1 to 100, of JPEG and lossy WebP.
+
+    Raises
+    ------
+    FileError
+        In one line that starts with `path`.
+    """
+    with naming(path):
+        name = format_by_suffix(path.suffix)
+        file = path.open("wb")
+    own = _owned(like, name)
+    # What fails inside and has no name yet is about this file too.
+    with naming(path), file:
+        made = _writer(name, file, own, quality)
+        writer = ImageWriter(path, name, own, made)
+        yield writer
+        if writer.count == 0:
+            raise FileError(f"{path}: there is no page to write")
+        made.close()
+
+
+def _writer(name: str, file: BinaryIO, like: ImageInfo, quality: int) -> Writer:
+    codec = FORMATS[name].codec
+    if codec.MANY_PAGES:
+        return cast("RowCodec", codec).Writer(file, like, quality)
+    write = cast("PageCodec", codec).write
+    return _OnePage(lambda page: write(file, page, like, quality))
+
+
+def write_image(path: Path, pages: Iterable[Page], like: ImageInfo, *, quality: int = 95) -> None:
+    """Write `pages`, which are taken one at a time, as :func:`create_image` does."""
+    with create_image(path, like, quality=quality) as writer:
+        for page in pages:
+            sheet = writer.sheet(page)
+            sheet.append(sheet.pack(0, page.pixels))
+            sheet.finish()
+
+
+def _owned(like: ImageInfo, name: str) -> ImageInfo:
+    """Leave out what only the format of the input understands."""
+    if like.format == name:
+        return like
+    return replace(like, metadata=replace(like.metadata, own=None))
