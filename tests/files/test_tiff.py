@@ -296,8 +296,16 @@ def test_a_tiff_made_by_hand(tmp_path: Path) -> None:
     [
         ({}, 8, "pages run in a circle"),
         ({"t256": 2_000_000, "t257": 2_000_000}, 0, "holds 1 of 666667 strips"),
-        ({"t256": 2_000_000, "t257": 2_000_000, "t278": 2_000_000}, 0, "is 212 bytes long and says .*--max-pixels"),
-        ({"t256": 30_000, "t257": 30_000, "t278": 30_000, "t259": 8}, 0, "above the limit of 300,000,000.*--max-pixels"),
+        (
+            {"t256": 2_000_000, "t257": 2_000_000, "t278": 2_000_000},
+            0,
+            "is 212 bytes long and says .*--max-pixels",
+        ),
+        (
+            {"t256": 30_000, "t257": 30_000, "t278": 30_000, "t259": 8},
+            0,
+            "above the limit of 300,000,000.*--max-pixels",
+        ),
         ({"t258": 12}, 0, r"samples of 12 bits \(integer\), which is not supported"),
         ({"t339": 6, "t258": 64}, 0, r"64 bits \(complex\), which is not supported"),
         ({"t259": 34712}, 0, "compression 34712, which is not supported; supported: none, CCITT"),
