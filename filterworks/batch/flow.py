@@ -37,12 +37,15 @@ class Flow:
         Makes something of a band and the rows that it reads; runs on any thread.
     take
         Takes what `work` made, band after band.
+    first
+        The number of the band to begin with.
     """
 
     bands: Sequence[Band]
     read: Callable[[int, int], Array]
     work: Callable[[Band, Array], Any]
     take: Callable[[Band, Any], None]
+    first: int = 0
     _pieces: dict[int, Array] = field(default_factory=dict)
     _uses: Counter[int] = field(default_factory=Counter)
     _made: dict[int, Any] = field(default_factory=dict)
@@ -53,15 +56,19 @@ class Flow:
 
     def run(self, threads: int) -> None:
         """Do all bands on up to `threads` threads; the first failure ends all and is raised."""
-        self._uses.update(piece for number in range(len(self.bands)) for piece in self._needed(number))
+        self._next = self.first
+        numbers = range(self.first, len(self.bands))
+        self._uses.update(piece for number in numbers for piece in self._needed(number))
         share(lambda scratch, step: self._guarded(scratch, step, threads), self._steps(), threads)
 
     def _steps(self) -> Iterator[tuple[str, int]]:
         """Yield every decoding before the first work that needs it: in this order nothing waits forever."""
-        yield "decode", 0
-        for number in range(len(self.bands)):
-            if number + 1 < len(self.bands):
-                yield "decode", number + 1
+        decoded = -1
+        for number in range(self.first, len(self.bands)):
+            for piece in self._needed(number):
+                if piece > decoded:
+                    yield "decode", piece
+                    decoded = piece
             yield "work", number
 
     def _needed(self, number: int) -> range:

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import cv2
-import numpy as np
 
-from filterworks.arguments import Array, compute_dtype
-from filterworks.batch.flow import Band
+from filterworks.batch.check import Check
+from filterworks.batch.digests import HashedFile
 from filterworks.batch.memory import MEMORY, usual_memory
-from filterworks.batch.render import Grid, Limits, Rendering, grid, loosened, render
+from filterworks.batch.render import Grid, Rendering, grid, loosened, render
 from filterworks.batch.tasks import Made, Task
+from filterworks.batch.unfinished import NAME, Unfinished, unfinished
 from filterworks.errors import FileError, FilterworksError
-from filterworks.files import ImageWriter, Page, Raster, check_writable, create_image, open_image, whole
+from filterworks.files import (
+    ImageReader,
+    ImageWriter,
+    Page,
+    Raster,
+    RowSheet,
+    Sheet,
+    check_writable,
+    create_image,
+    open_image,
+    whole,
+)
 from filterworks.operations import Chain
 
-# A page of more samples is compared in part.
-_COMPARED = 64 << 20
+# A result of at least so many bytes before packing is continued by the next run if this one dies.
+_LARGE = 64 << 20
+
+Log = tuple[int, list[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -45,18 +60,34 @@ class ImageTask(Task):
 
     def make(self, partial: Path) -> Made:
         """Write the filtered image to `partial`."""
-        tally = _filter_file(self, partial)
-        return Made(
-            pages=tally.pages, clipped=tally.clipped / max(tally.samples, 1), difference=tally.difference
-        )
+        if cv2.getNumThreads() != self.threads:
+            cv2.setNumThreads(self.threads)
+        with open_image(Path(self.input), max_pixels=self.max_pixels) as reader:
+            refusal = check_writable(partial.suffix, reader.info)
+            if refusal:
+                raise FileError(f"{self.input}: {refusal}")
+            if not _is_worth_keeping(reader, partial):
+                return _Work(self, reader, None).into(partial, None)
+            with unfinished(partial.parent.parent / NAME, self._identity()) as kept:
+                if kept is None:
+                    return _Work(self, reader, None).into(partial, None)
+                # The suffix says which format it has.
+                made = _Work(self, reader, kept).into(kept.path.with_suffix(partial.suffix), kept.file)
+                kept.finish(partial)
+                return made
+
+    def _identity(self) -> list[Any]:
+        """Return what decides the bytes of the result."""
+        status = os.stat(self.input)  # noqa: PTH116  # names need not be valid Unicode
+        place = os.path.abspath(self.input)  # noqa: PTH100  # Path.resolve would follow a link to its target
+        how = [self.chain, self.range, self.quality, self.output]
+        return [place, status.st_size, status.st_mtime_ns, *how]
 
 
-@dataclass
-class _Tally:
-    pages: int = 0
-    samples: int = 0
-    clipped: int = 0
-    difference: float | None = None
+def _is_worth_keeping(reader: ImageReader, partial: Path) -> bool:
+    """Return whether the result is so large that a run that comes later should continue it."""
+    size = math.prod(reader.info.shape) * reader.info.dtype.itemsize * reader.info.page_count
+    return size >= _LARGE and partial.suffix.lower() in (".tif", ".tiff")
 
 
 @lru_cache(maxsize=8)
@@ -64,36 +95,88 @@ def _chain(text: str) -> Chain:
     return Chain.parse(text)
 
 
-def _filter_file(task: ImageTask, partial: Path) -> _Tally:
-    if cv2.getNumThreads() != task.threads:
-        cv2.setNumThreads(task.threads)
-    tally = _Tally()
-    with open_image(Path(task.input), max_pixels=task.max_pixels) as reader:
-        refusal = check_writable(partial.suffix, reader.info)
-        if refusal:
-            raise FileError(f"{task.input}: {refusal}")
-        with create_image(partial, reader.info, quality=task.quality) as writer:
-            for page in reader.rasters():
+class _Work:
+    """One image on its way, and what is found out about it."""
+
+    def __init__(self, task: ImageTask, reader: ImageReader, kept: Unfinished | None) -> None:
+        self._task, self._reader, self._kept = task, reader, kept
+        self._turn = threading.Lock()
+        self._pages = self._samples = self._clipped = 0
+        self._difference: float | None = 0.0 if task.verify else None
+        # What was written of each page: where it begins, and how long each strip or tile is.
+        self._written: dict[int, list[Log]] = {}
+        self._noted: dict[str, Any] = {"page": 0, "rows": 0}
+        self._logs: list[tuple[int, Log]] = []
+
+    def into(self, place: Path, file: HashedFile | None) -> Made:
+        """Write the result to `place`, or to the file."""
+        task = self._task
+        self._recall()
+        with create_image(
+            place, self._reader.info, quality=task.quality, file=cast("BinaryIO | None", file)
+        ) as writer:
+            for number, page in enumerate(self._reader.rasters()):
                 try:
-                    _filter_page(task, loosened(page), writer, tally)
+                    self._filter(number, loosened(page), writer)
                 except FileError:
                     raise
                 except FilterworksError as error:
                     raise FileError(f"{task.input}: {error}") from None
-    return tally
+        content = file.digest.hexdigest() if file else None
+        share = self._clipped / max(self._samples, 1)
+        return Made(digest=content, pages=self._pages, clipped=share, difference=self._difference)
 
+    def _filter(self, number: int, page: Raster, writer: ImageWriter) -> None:
+        task = self._task
+        rendering = Rendering(_chain(task.chain), task.range)
+        # The verification needs the page as it was, a periodic outside its first rows until the end.
+        needed = task.verify or rendering.wraps or not isinstance(page, Page)
+        reusable = None if needed else whole(page).pixels
+        sheet = writer.sheet(page, reusable if reusable is not None and reusable.flags.writeable else None)
+        threads, size = _share_of_memory(task, page, grid(page, rendering, sheet.unit))
+        check = Check(page, rendering, self._settle) if task.verify else None
+        before = self._clipped
 
-def _filter_page(task: ImageTask, page: Raster, writer: ImageWriter, tally: _Tally) -> None:
-    rendering = Rendering(_chain(task.chain), task.range)
-    # The verification needs the page as it was, a periodic outside its first rows until the end.
-    needed = task.verify or rendering.wraps or not isinstance(page, Page) or not page.pixels.flags.writeable
-    sheet = writer.sheet(page, None if needed else whole(page).pixels)
-    threads, size = _share_of_memory(task, page, grid(page, rendering, sheet.unit))
-    check = _Check(page, rendering, tally) if task.verify else None
-    with MEMORY.held(size, task.memory or usual_memory()):
-        tally.clipped += render(page, sheet, rendering, threads=threads, check=check)
-    tally.pages += 1
-    tally.samples += math.prod(page.shape)
+        def after(rows: int, clipped: int) -> None:
+            self._clipped = before + clipped
+            self._note(number, rows, sheet)
+
+        start = self._restore(number, page, sheet)
+        with MEMORY.held(size, task.memory or usual_memory()):
+            render(page, sheet, rendering, threads=threads, start=start, check=check, after=after)
+        self._pages += 1
+        self._samples += math.prod(page.shape)
+        if self._kept is not None:
+            self._logs.append((number, cast("RowSheet", sheet).log()))
+
+    def _settle(self, difference: float) -> None:
+        with self._turn:
+            self._difference = max(self._difference or 0.0, difference)
+
+    def _note(self, number: int, rows: int, sheet: Sheet) -> None:
+        """Say in the journal what has been written since the last time, when it is time for it."""
+        if self._kept is None or not self._kept.is_due():
+            return
+        logs = [*self._logs, (number, cast("RowSheet", sheet).log())]
+        self._logs.clear()
+        found = {"clipped": self._clipped, "difference": self._difference}
+        self._kept.note({"page": number, "rows": rows, "logs": logs, **found})
+
+    def _recall(self) -> None:
+        """Know what the journal says."""
+        for entry in self._kept.entries if self._kept else ():
+            for number, log in entry["logs"]:
+                self._written.setdefault(number, []).append(log)
+            self._noted = entry
+            self._clipped, self._difference = entry["clipped"], entry["difference"]
+
+    def _restore(self, number: int, page: Raster, sheet: Sheet) -> int:
+        """Return the first row of a page that is not in the file yet."""
+        for position, log in self._written.get(number, ()):
+            cast("RowSheet", sheet).restore(position, log)
+        if number == self._noted["page"]:
+            return int(self._noted["rows"])
+        return page.shape[0] if number < self._noted["page"] else 0
 
 
 def _share_of_memory(task: ImageTask, page: Raster, cut: Grid) -> tuple[int, int]:
@@ -108,53 +191,3 @@ def _share_of_memory(task: ImageTask, page: Raster, cut: Grid) -> tuple[int, int
             f"{limit >> 20} MiB"
         )
     return threads, size
-
-
-class _Check:
-    """Compares bands of the result with scipy: all of a page of usual size, some of a large one.
-
-    Allowed are one grey level for integers (a tie may round either way; more where double precision
-    cannot tell neighbours apart), and for floats the contract's share of the largest value or the
-    precision of the file. Where the result is a decision (canny), one pixel in 500 may differ.
-    """
-
-    def __init__(self, page: Raster, rendering: Rendering, tally: _Tally) -> None:
-        from filterworks.verification import reference_chain  # scipy.signal is slow to load
-
-        self._page, self._tally, self._turn = page, tally, threading.Lock()
-        self._rendering = replace(rendering, apply=reference_chain(rendering.chain))
-        tally.difference = tally.difference or 0.0
-
-    def __call__(self, band: Band, shown: Array, limits: Limits | None) -> None:
-        """Compare one band, on rows twice as far around it as the result should look."""
-        write = band[2]
-        if (write.start // (write.stop - write.start)) % _stride(self._page):
-            return
-        reach = self._rendering.chain.reach[0]
-        margin = self._page.shape[0] if self._rendering.wraps or math.isinf(reach) else 2 * int(reach) + 2
-        first, last = max(write.start - margin, 0), min(write.stop + margin, self._page.shape[0])
-        pixels = self._page.rows(first, last)
-        exact = pixels.astype(np.float64) if pixels.dtype.kind == "f" else pixels
-        values, opacity = self._rendering.values(exact, self._page.alpha)
-        rendering = replace(self._rendering, limits=limits)
-        expected, _ = rendering.pixels(values, opacity, exact.dtype)
-        found = self._difference(shown, expected[write.start - first : write.stop - first])
-        with self._turn:
-            self._tally.difference = max(self._tally.difference or 0.0, found)
-
-    def _difference(self, got: Array, expected: Array) -> float:
-        """Return the largest difference in units of what is allowed."""
-        dtype = self._page.dtype
-        error = np.abs(got.astype(np.float64) - expected)
-        if self._rendering.chain.steps[-1].name == "canny":
-            return float((error > 0).mean()) * 500
-        scale = float(np.abs(expected).max(initial=0.0)) or 1.0
-        if dtype.kind in "iu":
-            return float(error.max(initial=0.0)) / max(1.0, scale * 1e-12)
-        share = 1e-5 if compute_dtype(dtype) == np.float32 else 1e-12
-        return float(error.max(initial=0.0)) / (scale * max(share, float(np.finfo(dtype).eps)))
-
-
-def _stride(page: Raster) -> int:
-    """Return which share of the bands is compared: one in so many."""
-    return 1 + math.prod(page.shape) // _COMPARED

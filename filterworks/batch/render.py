@@ -147,7 +147,9 @@ def render(
     rendering: Rendering,
     *,
     threads: int = 1,
+    start: int = 0,
     check: Callable[[Band, Array, Limits | None], None] | None = None,
+    after: Callable[[int, int], None] | None = None,
 ) -> int:
     """Filter a page along rows and columns onto a sheet of its shape and dtype.
 
@@ -161,8 +163,12 @@ def render(
         The chain, and how values become pixels.
     threads
         How many bands are filtered at once.
+    start
+        The first row that is not on the sheet yet.
     check
         Hears of every band, its pixels, and the limits of the result.
+    after
+        Hears, when rows have been written, how many there are and how many samples were cut.
 
     Returns
     -------
@@ -185,12 +191,14 @@ def render(
             check(band, shown, rendering.limits)
         return sheet.pack(band[2].start, shown), count
 
-    def take(_: Band, made: tuple[Any, int]) -> None:
+    def take(band: Band, made: tuple[Any, int]) -> None:
         nonlocal clipped
         clipped += made[1]
         sheet.append(made[0])
+        if after is not None:
+            after(band[2].stop, clipped)
 
-    _flow(page, cut, work, take, threads)
+    _flow(page, cut, work, take, threads, start)
     sheet.finish()
     return clipped
 
@@ -206,12 +214,14 @@ def _flow(
     work: Callable[[Band, Array], Any],
     take: Callable[[Band, Any], None],
     threads: int,
+    start: int = 0,
 ) -> None:
     # The result may be written over the pixels of a page in memory: rows that are read keep their values.
     copies = isinstance(page, Page) and len(cut.rows) > 1
     read = (lambda start, stop: page.rows(start, stop).copy()) if copies else page.rows
     steps = cut.rows if cut.wrapped is None else [(write, keep, write) for _, keep, write in cut.rows]
-    Flow(steps, read, work, take).run(threads)
+    first = next((number for number, (_, _, write) in enumerate(steps) if write.start >= start), len(steps))
+    Flow(steps, read, work, take, first).run(threads)
 
 
 def _shown(page: Raster, rendering: Rendering, cut: Grid, band: Band, window: Array) -> tuple[Array, int]:

@@ -23,6 +23,8 @@ from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Record
 from filterworks.batch.plan import Item, Worklist, covers
 from filterworks.batch.tasks import SHARES, Outcome, Task, perform
+from filterworks.batch.unfinished import NAME as UNFINISHED
+from filterworks.batch.unfinished import sweep
 from filterworks.errors import JobError, LedgerError
 
 _PARTIAL = ".filterworks-"
@@ -207,9 +209,11 @@ def _partials(worklist: Worklist, ledger: Ledger) -> Iterator[Path]:
     """Provide the folder of results without a name, and remove those that dead runs left behind."""
     for left in worklist.folder.glob(f"{_PARTIAL}*"):
         target = left.name.removeprefix(_PARTIAL).split("-")[0]
-        if left.is_dir() and target not in {
-            str(pid) for _, pid, _, _ in ledger.living() if pid != os.getpid()
-        }:
+        if (
+            left.name != UNFINISHED
+            and left.is_dir()
+            and target not in {str(pid) for _, pid, _, _ in ledger.living() if pid != os.getpid()}
+        ):
             shutil.rmtree(left, ignore_errors=True)
     folder = worklist.folder / f"{_PARTIAL}{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
@@ -220,6 +224,8 @@ def _partials(worklist: Worklist, ledger: Ledger) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if next(iter(worklist.unsettled()), None) is None:
+        sweep(worklist.folder)
 
 
 @contextmanager

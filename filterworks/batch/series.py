@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from filterworks.arguments import Array
+from filterworks.batch.digests import Digest
 from filterworks.batch.lanes import Key, Lane, Lanes, grouped
 from filterworks.batch.memory import MEMORY, usual_memory
 from filterworks.batch.preparation import in_order, resampled
 from filterworks.batch.series_job import SeriesInput, Settings
 from filterworks.batch.survey import Clock, Roles, assign
-from filterworks.batch.tasks import SHARES, Made, Task, hasher
+from filterworks.batch.tasks import SHARES, Made, Task
 from filterworks.errors import ArgumentError, FileError
 from filterworks.files.tables import Block, Sink, Table, open_table, write_table
 from filterworks.timeseries import Sampling, SeriesChain
@@ -92,7 +93,7 @@ class _Hashed:
     """A file whose hash is known when it has been written."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self.hash, self.size = file, hasher(), 0
+        self._file, self.hash, self.size = file, Digest(), 0
 
     def write(self, data: bytes) -> int:
         """Write bytes."""

@@ -6,7 +6,6 @@ returns plain values only.
 
 from __future__ import annotations
 
-import hashlib
 import time
 import traceback
 import uuid
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from filterworks.batch.digests import digest
 from filterworks.errors import FilterworksError
 
 # How much of a task is done, by its `partial`, while it runs in this process.
@@ -101,17 +101,6 @@ class Outcome:
     seconds: float = 0.0
     made: Made = Made()
     partial: str = ""
-
-
-def hasher() -> Any:
-    """Return the BLAKE2b hash that results are known by."""
-    return hashlib.blake2b(digest_size=16)
-
-
-def digest(path: Path) -> str:
-    """Return the hash of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, hasher).hexdigest()
 
 
 def perform(task: Task) -> Outcome:

@@ -4,7 +4,7 @@ Importing this package costs no more than NumPy: each format and its library is 
 a file first needs it.
 """
 
-from filterworks.files.formats import IMAGE_SUFFIXES, Sheet
+from filterworks.files.formats import IMAGE_SUFFIXES, RowSheet, Sheet
 from filterworks.files.image import ImageReader, open_image, whole
 from filterworks.files.page import Alpha, Described, ImageInfo, Metadata, Page, Raster
 from filterworks.files.writing import ImageWriter, check_writable, create_image, write_image
@@ -19,6 +19,7 @@ __all__ = [
     "Metadata",
     "Page",
     "Raster",
+    "RowSheet",
     "Sheet",
     "check_writable",
     "create_image",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -56,6 +56,16 @@ class Sheet(Protocol):
 
     def finish(self) -> None:
         """End the page."""
+
+
+class RowSheet(Sheet, Protocol):
+    """A page whose rows are in the file as soon as they are appended."""
+
+    def log(self) -> tuple[int, list[tuple[int, int]]]:
+        """Return where what was written since the last call begins, and its numbers and lengths."""
+
+    def restore(self, position: int, log: Iterable[tuple[int, int]]) -> None:
+        """Know again what a file that is continued holds from `position` on."""
 
 
 class Writer(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, BinaryIO
@@ -92,9 +92,11 @@ class TiffWriter:
 
     def __init__(self, file: BinaryIO, form: Form, like: ImageInfo, quality: int) -> None:
         self.file, self.form, self.like, self.quality = file, form, like, quality
-        self.position = 0
+        # A file that is continued has its first bytes.
+        self.position = file.tell()
         self._pages: list[Written] = []
-        self.append(self._head(0))
+        if self.position == 0:
+            self.append(self._head(0))
 
     def _head(self, place: int) -> bytes:
         form = self.form
@@ -154,6 +156,7 @@ class TiffSheet:
 
     def __init__(self, writer: TiffWriter, page: Written) -> None:
         self._writer, self._page = writer, page
+        self._start, self._log = writer.position, list[tuple[int, int]]()
         self.unit = _segment_shape(page.shape, page.dtype, page.style)[0]
         self._pack = _packer(page.dtype, page.style, writer.form.order, writer.quality)
 
@@ -181,7 +184,20 @@ class TiffSheet:
         for index, segment in packed:
             self._page.offsets[index] = self._writer.position
             self._page.counts[index] = len(segment)
+            self._log.append((index, len(segment)))
             self._writer.append(segment)
+
+    def log(self) -> tuple[int, list[tuple[int, int]]]:
+        """Return where what was written since the last call begins, and its numbers and lengths."""
+        found = self._start, self._log
+        self._start, self._log = self._writer.position, []
+        return found
+
+    def restore(self, position: int, log: Iterable[tuple[int, int]]) -> None:
+        """Know again what a file that is continued holds from `position` on."""
+        for index, count in log:
+            self._page.offsets[index], self._page.counts[index] = position, count
+            position += count
 
     def finish(self) -> None:
         """End the page: there is nothing left to do."""

@@ -109,7 +109,9 @@ class _WholeSheet:
 
 
 @contextmanager
-def create_image(path: Path, like: ImageInfo, *, quality: int = 95) -> Iterator[ImageWriter]:
+def create_image(
+    path: Path, like: ImageInfo, *, quality: int = 95, file: BinaryIO | None = None
+) -> Iterator[ImageWriter]:
     """Write an image to `path` in the format of its suffix, with the metadata of `like`.
 
     A file that could not be finished stays as it is: write to a temporary name and rename it.
@@ -123,6 +125,8 @@ def create_image(path: Path, like: ImageInfo, *, quality: int = 95) -> Iterator[
         as far as the format can hold it.
     quality
         1 to 100, of JPEG and lossy WebP.
+    file
+        Where to write instead, closed in the end. A TIFF is continued where it stands.
 
     Raises
     ------
@@ -131,7 +135,7 @@ def create_image(path: Path, like: ImageInfo, *, quality: int = 95) -> Iterator[
     """
     with naming(path):
         name = format_by_suffix(path.suffix)
-        file = path.open("wb")
+        file = file or path.open("wb")
     own = _owned(like, name)
     # What fails inside and has no name yet is about this file too.
     with naming(path), file:
