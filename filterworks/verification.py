@@ -234,12 +234,12 @@ def reference(step: Step, x: Array, axes: tuple[int, ...]) -> Array:
     return np.asarray(planes.copy() if out is None else np.moveaxis(out, last, axes))
 
 
-def reference_chain(chain: Chain) -> Callable[[Array], Array]:
-    """Return the function that applies a chain along rows and columns with scipy alone."""
+def reference_chain(chain: Chain, axes: tuple[int, ...] = (0, 1)) -> Callable[[Array], Array]:
+    """Return the function that applies a chain along axes, by default rows and columns, with scipy alone."""
 
     def apply(x: Array) -> Array:
         for step in chain.steps:
-            x = reference(step, x, (0, 1))
+            x = reference(step, x, axes)
         return x
 
     return apply

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from filterworks.arguments import Array, compute_dtype
 from filterworks.batch.flow import Band
 from filterworks.batch.render import Limits, Rendering
 from filterworks.files import Raster
+from filterworks.operations import Chain
 
 # A page of more samples is compared in part.
 _COMPARED = 64 << 20
@@ -51,19 +53,20 @@ class Check:
         values, opacity = self._rendering.values(exact, self._page.alpha)
         rendering = replace(self._rendering, limits=limits)
         expected, _ = rendering.pixels(values, opacity, exact.dtype)
-        self._settled(self._difference(shown, expected[write.start - first : write.stop - first]))
+        expected = expected[write.start - first : write.stop - first]
+        self._settled(difference(rendering.chain, self._page.dtype, shown, expected))
 
-    def _difference(self, got: Array, expected: Array) -> float:
-        """Return the largest difference in units of what is allowed."""
-        dtype = self._page.dtype
-        error = np.abs(got.astype(np.float64) - expected)
-        if self._rendering.chain.steps[-1].name == "canny":
-            return float((error > 0).mean()) * 500
-        scale = float(np.abs(expected).max(initial=0.0)) or 1.0
-        if dtype.kind in "iu":
-            return float(error.max(initial=0.0)) / max(1.0, scale * 1e-12)
-        share = 1e-5 if compute_dtype(dtype) == np.float32 else 1e-12
-        return float(error.max(initial=0.0)) / (scale * max(share, float(np.finfo(dtype).eps)))
+
+def difference(chain: Chain, dtype: np.dtype[Any], got: Array, expected: Array) -> float:
+    """Return the largest difference of pixels of a dtype, in units of what is allowed."""
+    error = np.abs(got.astype(np.float64) - expected)
+    if chain.steps[-1].name == "canny":
+        return float((error > 0).mean()) * 500
+    scale = float(np.abs(expected).max(initial=0.0)) or 1.0
+    if dtype.kind in "iu":
+        return float(error.max(initial=0.0)) / max(1.0, scale * 1e-12)
+    share = 1e-5 if compute_dtype(dtype) == np.float32 else 1e-12
+    return float(error.max(initial=0.0)) / (scale * max(share, float(np.finfo(dtype).eps)))
 
 
 def _stride(page: Raster) -> int:

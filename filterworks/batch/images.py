@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,26 +18,24 @@ from filterworks.batch.digests import HashedFile
 from filterworks.batch.memory import MEMORY, usual_memory
 from filterworks.batch.render import Grid, Rendering, grid, loosened, render
 from filterworks.batch.tasks import Made, Task
-from filterworks.batch.unfinished import NAME, Unfinished, unfinished
+from filterworks.batch.unfinished import NAME, Progress, Unfinished, unfinished
+from filterworks.batch.volume import Volume
 from filterworks.errors import FileError, FilterworksError
 from filterworks.files import (
     ImageReader,
     ImageWriter,
     Page,
     Raster,
-    RowSheet,
-    Sheet,
     check_writable,
     create_image,
     open_image,
+    stacks,
     whole,
 )
 from filterworks.operations import Chain
 
 # A result of at least so many bytes before packing is continued by the next run if this one dies.
 _LARGE = 64 << 20
-
-Log = tuple[int, list[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class ImageTask(Task):
 
     Attributes
     ----------
-    chain, range, quality, max_pixels, memory
+    chain, range, quality, max_pixels, memory, volume
         As in the job.
     verify
         Whether to recompute the result with scipy.
@@ -56,6 +55,7 @@ class ImageTask(Task):
     quality: int
     max_pixels: int
     memory: int | None
+    volume: bool
     verify: bool
 
     def make(self, partial: Path) -> Made:
@@ -66,7 +66,8 @@ class ImageTask(Task):
             refusal = check_writable(partial.suffix, reader.info)
             if refusal:
                 raise FileError(f"{self.input}: {refusal}")
-            if not _is_worth_keeping(reader, partial):
+            # The planes of a stack are written in turns.
+            if self.volume or not _is_worth_keeping(reader, partial):
                 return _Work(self, reader, None).into(partial, None)
             with unfinished(partial.parent.parent / NAME, self._identity()) as kept:
                 if kept is None:
@@ -99,95 +100,86 @@ class _Work:
     """One image on its way, and what is found out about it."""
 
     def __init__(self, task: ImageTask, reader: ImageReader, kept: Unfinished | None) -> None:
-        self._task, self._reader, self._kept = task, reader, kept
+        self._task, self._reader, self._progress = task, reader, Progress(kept)
+        self._rendering = Rendering(_chain(task.chain), task.range, axes=(0, 1, 2) if task.volume else (0, 1))
         self._turn = threading.Lock()
-        self._pages = self._samples = self._clipped = 0
-        self._difference: float | None = 0.0 if task.verify else None
-        # What was written of each page: where it begins, and how long each strip or tile is.
-        self._written: dict[int, list[Log]] = {}
-        self._noted: dict[str, Any] = {"page": 0, "rows": 0}
-        self._logs: list[tuple[int, Log]] = []
+        self._pages = self._samples = 0
+        self._clipped: int = self._progress.place.get("clipped", 0)
+        self._difference: float | None = self._progress.place.get("difference", 0.0) if task.verify else None
 
     def into(self, place: Path, file: HashedFile | None) -> Made:
         """Write the result to `place`, or to the file."""
-        task = self._task
-        self._recall()
-        with create_image(
-            place, self._reader.info, quality=task.quality, file=cast("BinaryIO | None", file)
-        ) as writer:
-            for number, page in enumerate(self._reader.rasters()):
-                try:
-                    self._filter(number, loosened(page), writer)
-                except FileError:
-                    raise
-                except FilterworksError as error:
-                    raise FileError(f"{task.input}: {error}") from None
+        opened = cast("BinaryIO | None", file)
+        with create_image(place, self._reader.info, quality=self._task.quality, file=opened) as writer:
+            try:
+                if self._task.volume:
+                    self._filter_volumes(writer)
+                else:
+                    for number, page in enumerate(self._reader.rasters()):
+                        self._filter(number, loosened(page), writer)
+            except FileError:
+                raise
+            except FilterworksError as error:
+                raise FileError(f"{self._task.input}: {error}") from None
         content = file.digest.hexdigest() if file else None
         share = self._clipped / max(self._samples, 1)
         return Made(digest=content, pages=self._pages, clipped=share, difference=self._difference)
 
     def _filter(self, number: int, page: Raster, writer: ImageWriter) -> None:
-        task = self._task
-        rendering = Rendering(_chain(task.chain), task.range)
+        task, rendering, before = self._task, self._rendering, self._clipped
         # The verification needs the page as it was, a periodic outside its first rows until the end.
         needed = task.verify or rendering.wraps or not isinstance(page, Page)
         reusable = None if needed else whole(page).pixels
         sheet = writer.sheet(page, reusable if reusable is not None and reusable.flags.writeable else None)
-        threads, size = _share_of_memory(task, page, grid(page, rendering, sheet.unit))
+        self._progress.restore(number, sheet)
+        threads, size = self._share_of_memory(page, grid(page, rendering, sheet.unit))
         check = Check(page, rendering, self._settle) if task.verify else None
-        before = self._clipped
 
         def after(rows: int, clipped: int) -> None:
             self._clipped = before + clipped
-            self._note(number, rows, sheet)
+            self._progress.reach(self._place(page=number, rows=rows), done=range(number))
 
-        start = self._restore(number, page, sheet)
+        start, done = self._progress.place.get("rows", 0), self._progress.place.get("page", 0)
+        start = start if number == done else page.shape[0] if number < done else 0
         with MEMORY.held(size, task.memory or usual_memory()):
             render(page, sheet, rendering, threads=threads, start=start, check=check, after=after)
         self._pages += 1
         self._samples += math.prod(page.shape)
-        if self._kept is not None:
-            self._logs.append((number, cast("RowSheet", sheet).log()))
+
+    def _filter_volumes(self, writer: ImageWriter) -> None:
+        """Filter along the pages too, each stack of them by itself."""
+        pages = [loosened(page) for page in self._reader.rasters()]
+        sheets = writer.sheets(pages)
+        settled = self._settle if self._task.verify else None
+        for members in stacks(self._reader.info):
+            stack = Volume([pages[i] for i in members], [sheets[i] for i in members], self._rendering)
+            threads, size = self._fitting(stack.memory)
+            with MEMORY.held(size, self._task.memory or usual_memory()):
+                self._clipped += stack.render(threads, settled)
+        self._pages, self._samples = len(pages), sum(math.prod(page.shape) for page in pages)
+        for sheet in sheets:
+            sheet.finish()
+
+    def _place(self, **where: int) -> dict[str, Any]:
+        return {**where, "clipped": self._clipped, "difference": self._difference}
 
     def _settle(self, difference: float) -> None:
         with self._turn:
             self._difference = max(self._difference or 0.0, difference)
 
-    def _note(self, number: int, rows: int, sheet: Sheet) -> None:
-        """Say in the journal what has been written since the last time, when it is time for it."""
-        if self._kept is None or not self._kept.is_due():
-            return
-        logs = [*self._logs, (number, cast("RowSheet", sheet).log())]
-        self._logs.clear()
-        found = {"clipped": self._clipped, "difference": self._difference}
-        self._kept.note({"page": number, "rows": rows, "logs": logs, **found})
+    def _share_of_memory(self, page: Raster, cut: Grid) -> tuple[int, int]:
+        """Return how many threads may filter the page, and how many bytes they hold."""
+        kept = math.prod(page.shape) * page.dtype.itemsize if isinstance(page, Page) else 0
+        return self._fitting(lambda threads: kept + cut.memory(page, threads))
 
-    def _recall(self) -> None:
-        """Know what the journal says."""
-        for entry in self._kept.entries if self._kept else ():
-            for number, log in entry["logs"]:
-                self._written.setdefault(number, []).append(log)
-            self._noted = entry
-            self._clipped, self._difference = entry["clipped"], entry["difference"]
-
-    def _restore(self, number: int, page: Raster, sheet: Sheet) -> int:
-        """Return the first row of a page that is not in the file yet."""
-        for position, log in self._written.get(number, ()):
-            cast("RowSheet", sheet).restore(position, log)
-        if number == self._noted["page"]:
-            return int(self._noted["rows"])
-        return page.shape[0] if number < self._noted["page"] else 0
-
-
-def _share_of_memory(task: ImageTask, page: Raster, cut: Grid) -> tuple[int, int]:
-    """Return how many threads may filter the page, and how many bytes they hold."""
-    limit = task.memory or usual_memory()
-    kept = math.prod(page.shape) * page.dtype.itemsize if isinstance(page, Page) else 0
-    threads = next((n for n in range(task.threads, 1, -1) if kept + cut.memory(page, n) <= limit), 1)
-    size = kept + cut.memory(page, threads)
-    if task.memory is not None and size > limit:
-        raise FileError(
-            f"{task.input}: needs about {size >> 20} MiB to be filtered like this, and --memory allows "
-            f"{limit >> 20} MiB"
-        )
-    return threads, size
+    def _fitting(self, memory: Callable[[int], int]) -> tuple[int, int]:
+        """Return how many threads fit into the memory that may be used, and what they hold."""
+        limit = self._task.memory or usual_memory()
+        threads = next((n for n in range(self._task.threads, 1, -1) if memory(n) <= limit), 1)
+        size = memory(threads)
+        if self._task.memory is not None and size > limit:
+            raise FileError(
+                f"{self._task.input}: needs about {size >> 20} MiB to be filtered like this, and --memory "
+                f"allows {limit >> 20} MiB"
+            )
+        return threads, size

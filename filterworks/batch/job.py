@@ -103,8 +103,8 @@ class AnyJob(_Section, ABC):
 
     @classmethod
     @abstractmethod
-    def filter_problem(cls, table: Mapping[str, Any]) -> str | None:
-        """Return what is wrong with one ``[[filter]]``."""
+    def filter_problem(cls, table: Mapping[str, Any], tables: Mapping[str, Any]) -> str | None:
+        """Return what is wrong with one ``[[filter]]`` of a job."""
 
     @abstractmethod
     def task(
@@ -147,6 +147,7 @@ class Input(AnyInput):
 
     kind: Literal["images"] = "images"
     max_pixels: int = Field(default=MAX_PIXELS, ge=1)
+    volume: bool = False
 
 
 class Output(AnyOutput):
@@ -173,13 +174,16 @@ class Job(AnyJob):
     @cached_property
     def signature(self) -> str:
         """What decides the pixels of a result besides the input: recorded, compared on the next run."""
-        return f"{abridged(str(self.chain))} > range={self.output.range},quality={self.output.quality}"
+        how = f"range={self.output.range},quality={self.output.quality}"
+        return f"{abridged(str(self.chain))} > {how}{',volume' if self.input.volume else ''}"
 
     @classmethod
-    def filter_problem(cls, table: Mapping[str, Any]) -> str | None:
-        """Return what is wrong with one ``[[filter]]``."""
+    def filter_problem(cls, table: Mapping[str, Any], tables: Mapping[str, Any]) -> str | None:
+        """Return what is wrong with one ``[[filter]]`` of a job."""
         try:
-            Chain((_step(table),)).check(ndim=2)
+            section = tables.get("input")
+            volume = isinstance(section, Mapping) and section.get("volume") is True
+            Chain((_step(table),)).check(ndim=3 if volume else 2)
         except ArgumentError as error:
             return str(error)
         except (MemoryError, RecursionError):
@@ -197,6 +201,7 @@ class Job(AnyJob):
             quality=self.output.quality,
             max_pixels=self.input.max_pixels,
             memory=self.run.memory,
+            volume=self.input.volume,
             verify=is_drawn,
         )
 
@@ -235,7 +240,7 @@ def make_job(tables: Mapping[str, Any], source: str, kind: type[_Kind]) -> _Kind
         problems = [f"{source}: {_sentence(item, kind)}" for item in error.errors()]
     filters = tables.get("filter")
     for position, table in enumerate(filters if isinstance(filters, list | tuple) else ()):
-        problem = kind.filter_problem(table) if isinstance(table, Mapping) else None
+        problem = kind.filter_problem(table, tables) if isinstance(table, Mapping) else None
         if problem:
             problems.append(f"{source}: [[filter]] {position + 1}: {problem}")
     if problems or job is None:

@@ -24,7 +24,7 @@ _WIDE = 8 << 20
 # Where rows are stored together in more samples than these, a page is decoded as a whole.
 _APART = 32 << 20
 # Bytes that one sample takes while it is filtered: the pixel, floats, a result.
-_WORK_BYTES = 16
+WORK_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,15 @@ class Rendering:
         The least and the greatest value of the whole result, for ``stretch``.
     apply
         What computes the chain on an array, unless it is the chain itself.
+    axes
+        Those that are filtered: rows and columns, or planes, rows and columns.
     """
 
     chain: Chain
     range_: str
     limits: Limits | None = None
     apply: Apply | None = None
+    axes: tuple[int, ...] = (0, 1)
 
     @property
     def how(self) -> str:
@@ -72,7 +75,7 @@ class Rendering:
 
     def values(self, pixels: Array, alpha: Alpha) -> tuple[Array, Array | None]:
         """Return the values of the result, and the pixels of its alpha channel where that is apart."""
-        compute = self.apply or (lambda x: self.chain(x, axes=(0, 1)))
+        compute = self.apply or (lambda x: self.chain(x, axes=self.axes))
         if alpha != "none" and self.chain.is_signed:
             return compute(np.ascontiguousarray(pixels[..., :-1])), pixels[..., -1]
         if alpha == "straight":
@@ -117,7 +120,7 @@ class Grid:
         band = max(read.stop - read.start for read, _, _ in self.rows)
         block = max(read.stop - read.start for read, _, _ in self.columns)
         height, width = self.wrapped or (0, 0)
-        work: int = (band + 2 * height) * (block + 2 * width) * per_pixel * _WORK_BYTES
+        work: int = (band + 2 * height) * (block + 2 * width) * per_pixel * WORK_BYTES
         held: int = band * page.shape[1] * per_pixel * page.dtype.itemsize
         return threads * work + (3 + 2 * threads) * held
 

@@ -153,7 +153,7 @@ class SeriesJob(AnyJob):
         return "accepted are .csv .tsv .tab .txt .dat (also with .gz or .zst) .parquet .pq"
 
     @classmethod
-    def filter_problem(cls, table: Mapping[str, Any]) -> str | None:
+    def filter_problem(cls, table: Mapping[str, Any], tables: Mapping[str, Any]) -> str | None:
         """Return what is wrong with one ``[[filter]]``."""
         try:
             SeriesChain.from_steps([table])

@@ -11,14 +11,15 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from filterworks import __version__
 from filterworks.batch.digests import HashedFile
+from filterworks.files import RowSheet, Sheet
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -141,3 +142,43 @@ def sweep(folder: Path) -> None:
         place.rmdir()
     except OSError:
         return  # somebody is still writing
+
+
+Log = tuple[int, list[tuple[int, int]]]
+
+
+class Progress:
+    """What has been written of a result, page by page, for the journal.
+
+    Parameters
+    ----------
+    kept
+        The file and its journal; without one, nothing is noted.
+    """
+
+    def __init__(self, kept: Unfinished | None) -> None:
+        self._kept = kept
+        self.place: dict[str, Any] = {}
+        self._written: dict[int, list[Log]] = {}
+        self._sheets: dict[int, RowSheet] = {}
+        for entry in kept.entries if kept else ():
+            for number, log in entry["logs"]:
+                self._written.setdefault(number, []).append(log)
+            self.place = entry["place"]
+
+    def restore(self, number: int, sheet: Sheet) -> None:
+        """Let the sheet of a page know what the file holds of it, and hear of what is written to it."""
+        if self._kept is None:
+            return
+        rows = cast("RowSheet", sheet)
+        for position, log in self._written.pop(number, ()):
+            rows.restore(position, log)
+        self._sheets[number] = rows
+
+    def reach(self, place: dict[str, Any], done: Container[int] = ()) -> None:
+        """Say in the journal, when it is time, what is written; pages in `done` are complete."""
+        if self._kept is None or not self._kept.is_due():
+            return
+        logs = [(number, log) for number, sheet in self._sheets.items() if (log := sheet.log())[1]]
+        self._sheets = {number: sheet for number, sheet in self._sheets.items() if number not in done}
+        self._kept.note({"place": place, "logs": logs})

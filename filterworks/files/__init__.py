@@ -7,6 +7,7 @@ a file first needs it.
 from filterworks.files.formats import IMAGE_SUFFIXES, RowSheet, Sheet
 from filterworks.files.image import ImageReader, open_image, whole
 from filterworks.files.page import Alpha, Described, ImageInfo, Metadata, Page, Raster
+from filterworks.files.stacks import stacks
 from filterworks.files.writing import ImageWriter, check_writable, create_image, write_image
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "check_writable",
     "create_image",
     "open_image",
+    "stacks",
     "whole",
     "write_image",
 ]

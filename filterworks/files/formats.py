@@ -71,8 +71,11 @@ class RowSheet(Sheet, Protocol):
 class Writer(Protocol):
     """Writes pages, which the format holds, one after the other."""
 
-    def sheet(self, page: Described, room: Array | None) -> Sheet:
-        """Begin a page; `room` are pixels that are needed no more."""
+    def sheet(self, page: Described, room: Array | None, *, reserved: bool = False) -> Sheet:
+        """Begin a page; `room` are pixels that are needed no more.
+
+        A place is `reserved` for pages that are written at the same time.
+        """
 
     def close(self) -> None:
         """Finish the file."""

@@ -190,8 +190,8 @@ class Writer:
         self._tiff: TiffWriter | None = None
         self._count = 0
 
-    def sheet(self, page: Described, room: Array | None = None) -> TiffSheet:
-        """Begin a page of this shape, dtype and alpha."""
+    def sheet(self, page: Described, room: Array | None = None, *, reserved: bool = False) -> TiffSheet:
+        """Begin a page like this one; its place is `reserved` where others are written with it."""
         if self._tiff is None:
             # Whether 32 bits are enough for the offsets has to be known before the first byte.
             size = math.prod(page.shape) * page.dtype.itemsize * max(1, self._like.page_count)
@@ -199,7 +199,7 @@ class Writer:
             self._tiff = TiffWriter(self._file, form, self._like, self._quality)
         stored = self._own.pages[min(self._count, len(self._own.pages) - 1)]
         self._count += 1
-        return self._tiff.sheet(page, stored)
+        return self._tiff.sheet(page, stored, reserved=reserved)
 
     def close(self) -> None:
         """Finish the file."""

@@ -107,24 +107,36 @@ class TiffWriter:
     def append(self, data: bytes | memoryview) -> None:
         """Write at the end of the file."""
         self.file.write(data)
-        self.position += len(data)
+        self.grow(len(data))
+
+    def grow(self, size: int) -> None:
+        """Count so many bytes at the end of the file."""
+        self.position += size
         if not self.form.big and self.position > 0xFFFFFFFF:
             raise UnnamedFileError(
                 "would grow beyond the 4 GiB that its kind of TIFF can hold; write fewer pages or a BigTIFF"
             )
 
-    def sheet(self, page: Described, stored: StoredPage) -> TiffSheet:
-        """Begin a page that is stored as much like `stored` as its pixels allow."""
+    def sheet(self, page: Described, stored: StoredPage, *, reserved: bool = False) -> TiffSheet:
+        """Begin a page that is stored as much like `stored` as its pixels allow.
+
+        Parameters
+        ----------
+        reserved
+            Whether the pixels get their place now if they are not packed: ImageJ finds the planes of a
+            stack by counting bytes, in whatever order they are written.
+        """
         kind = layout_of(page, self.like).kind
         style = _style_for(page, stored.style, cmyk=kind == "cmyk")
         tags = tuple(tag for tag in stored.tags if tag.tag != ICC or icc_for(self.like, kind))
         empty = bytes(8 * math.prod(_grid(page.shape, page.dtype, style)))
         written = Written(page.shape, page.dtype, style, tags, array("Q", empty), array("Q", empty))
         self._pages.append(written)
-        return TiffSheet(self, written)
+        return TiffSheet(self, written, reserved and style.compression == NONE)
 
     def close(self) -> None:
         """Write all directories and let the file begin with the first."""
+        self.file.seek(0, 2)
         self.append(bytes(-self.position % 8))
         head = place = self.position
         for number, page in enumerate(self._pages, 1):
@@ -154,11 +166,24 @@ class TiffSheet:
         Rows of its strips or tiles.
     """
 
-    def __init__(self, writer: TiffWriter, page: Written) -> None:
-        self._writer, self._page = writer, page
+    def __init__(self, writer: TiffWriter, page: Written, reserved: bool) -> None:
+        self._writer, self._page, self._reserved = writer, page, reserved
         self._start, self._log = writer.position, list[tuple[int, int]]()
         self.unit = _segment_shape(page.shape, page.dtype, page.style)[0]
         self._pack = _packer(page.dtype, page.style, writer.form.order, writer.quality)
+        if reserved:
+            self._reserve()
+
+    def _reserve(self) -> None:
+        page = self._page
+        height, width = _segment_shape(page.shape, page.dtype, page.style)
+        planes, down, across = _grid(page.shape, page.dtype, page.style)
+        pixel = page.dtype.itemsize * (1 if page.style.planar else page.style.samples)
+        for index in range(planes * down * across):
+            top = index // across % down * height
+            rows = height if page.style.tile else min(height, page.shape[0] - top)
+            page.offsets[index], page.counts[index] = self._writer.position, rows * width * pixel
+            self._writer.grow(page.counts[index])
 
     def pack(self, start: int, rows: Array) -> Packed:
         """Return rows from `start`, the first of a unit, as they are stored; any thread may do this."""
@@ -180,8 +205,12 @@ class TiffSheet:
         return packed
 
     def append(self, packed: Packed) -> None:
-        """Write what was packed; the rows must come in order."""
+        """Write what was packed; the rows of a page must come in order."""
         for index, segment in packed:
+            if self._reserved:
+                self._writer.file.seek(self._page.offsets[index])
+                self._writer.file.write(segment)
+                continue
             self._page.offsets[index] = self._writer.position
             self._page.counts[index] = len(segment)
             self._log.append((index, len(segment)))

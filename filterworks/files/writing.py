@@ -62,6 +62,19 @@ class ImageWriter:
         FileError
             If the format cannot hold it; the message starts with the path.
         """
+        return self._writer.sheet(self._checked(page), room)
+
+    def sheets(self, pages: Iterable[Described]) -> list[Sheet]:
+        """Begin pages that will be written at the same time.
+
+        Raises
+        ------
+        FileError
+            As :meth:`sheet`.
+        """
+        return [self._writer.sheet(self._checked(page), None, reserved=True) for page in pages]
+
+    def _checked(self, page: Described) -> Described:
         self.count += 1
         layout = layout_of(page, self._like)
         problem = why_not(self._name, layout, 1 if FORMATS[self._name].codec.MANY_PAGES else self.count)
@@ -69,7 +82,7 @@ class ImageWriter:
             problem = f"an image has rows, columns and perhaps channels; got shape {page.shape}"
         if problem:
             raise FileError(f"{self._path}: {problem}")
-        return self._writer.sheet(page, room)
+        return page
 
 
 class _OnePage:
@@ -78,7 +91,7 @@ class _OnePage:
     def __init__(self, write: Callable[[Page], None]) -> None:
         self._write = write
 
-    def sheet(self, page: Described, room: Array | None) -> _WholeSheet:
+    def sheet(self, page: Described, room: Array | None, *, reserved: bool = False) -> _WholeSheet:
         return _WholeSheet(page, room, self._write)
 
     def close(self) -> None:
