@@ -91,6 +91,11 @@ class HashedFile(io.RawIOBase):
             self.digest.update(data)
             left -= len(data)
 
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return str(self.file.name)
+
     def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]  # other buffers do not come here
         """Write, and take into the hash."""
         size = memoryview(data).nbytes

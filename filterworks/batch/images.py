@@ -16,6 +16,7 @@ import cv2
 from filterworks.batch.check import Check
 from filterworks.batch.digests import HashedFile
 from filterworks.batch.memory import MEMORY, usual_memory
+from filterworks.batch.overviews import overviews as add_overviews
 from filterworks.batch.render import Grid, Rendering, grid, loosened, render
 from filterworks.batch.tasks import Made, Task
 from filterworks.batch.unfinished import NAME, Progress, Unfinished, unfinished
@@ -26,16 +27,19 @@ from filterworks.files import (
     ImageWriter,
     Page,
     Raster,
+    Sheet,
     check_writable,
     create_image,
     open_image,
     stacks,
     whole,
 )
+from filterworks.files.tiff_writer import TiffSheet
 from filterworks.operations import Chain
 
 # A result of at least so many bytes before packing is continued by the next run if this one dies.
 _LARGE = 64 << 20
+_TIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class ImageTask(Task):
 
     Attributes
     ----------
-    chain, range, quality, max_pixels, memory, volume
+    chain, range, quality, max_pixels, memory, volume, overviews
         As in the job.
     verify
         Whether to recompute the result with scipy.
@@ -56,6 +60,7 @@ class ImageTask(Task):
     max_pixels: int
     memory: int | None
     volume: bool
+    overviews: bool
     verify: bool
 
     def make(self, partial: Path) -> Made:
@@ -66,6 +71,8 @@ class ImageTask(Task):
             refusal = check_writable(partial.suffix, reader.info)
             if refusal:
                 raise FileError(f"{self.input}: {refusal}")
+            if self.overviews and (self.volume or partial.suffix.lower() not in _TIFF):
+                raise FileError(f"{self.input}: --overviews are for TIFFs, page by page")
             # The planes of a stack are written in turns.
             if self.volume or not _is_worth_keeping(reader, partial):
                 return _Work(self, reader, None).into(partial, None)
@@ -81,14 +88,14 @@ class ImageTask(Task):
         """Return what decides the bytes of the result."""
         status = os.stat(self.input)  # noqa: PTH116  # names need not be valid Unicode
         place = os.path.abspath(self.input)  # noqa: PTH100  # Path.resolve would follow a link to its target
-        how = [self.chain, self.range, self.quality, self.output]
+        how = [self.chain, self.range, self.quality, self.overviews, self.output]
         return [place, status.st_size, status.st_mtime_ns, *how]
 
 
 def _is_worth_keeping(reader: ImageReader, partial: Path) -> bool:
     """Return whether the result is so large that a run that comes later should continue it."""
     size = math.prod(reader.info.shape) * reader.info.dtype.itemsize * reader.info.page_count
-    return size >= _LARGE and partial.suffix.lower() in (".tif", ".tiff")
+    return size >= _LARGE and partial.suffix.lower() in _TIFF
 
 
 @lru_cache(maxsize=8)
@@ -103,7 +110,7 @@ class _Work:
         self._task, self._reader, self._progress = task, reader, Progress(kept)
         self._rendering = Rendering(_chain(task.chain), task.range, axes=(0, 1, 2) if task.volume else (0, 1))
         self._turn = threading.Lock()
-        self._pages = self._samples = 0
+        self._pages = self._sheets = self._samples = 0
         self._clipped: int = self._progress.place.get("clipped", 0)
         self._difference: float | None = self._progress.place.get("difference", 0.0) if task.verify else None
 
@@ -115,8 +122,8 @@ class _Work:
                 if self._task.volume:
                     self._filter_volumes(writer)
                 else:
-                    for number, page in enumerate(self._reader.rasters()):
-                        self._filter(number, loosened(page), writer)
+                    for page in self._reader.rasters():
+                        self._filter(loosened(page), writer)
             except FileError:
                 raise
             except FilterworksError as error:
@@ -125,26 +132,45 @@ class _Work:
         share = self._clipped / max(self._samples, 1)
         return Made(digest=content, pages=self._pages, clipped=share, difference=self._difference)
 
-    def _filter(self, number: int, page: Raster, writer: ImageWriter) -> None:
+    def _filter(self, page: Raster, writer: ImageWriter) -> None:
         task, rendering, before = self._task, self._rendering, self._clipped
         # The verification needs the page as it was, a periodic outside its first rows until the end.
         needed = task.verify or rendering.wraps or not isinstance(page, Page)
         reusable = None if needed else whole(page).pixels
         sheet = writer.sheet(page, reusable if reusable is not None and reusable.flags.writeable else None)
-        self._progress.restore(number, sheet)
         threads, size = self._share_of_memory(page, grid(page, rendering, sheet.unit))
         check = Check(page, rendering, self._settle) if task.verify else None
+        start, reached = self._begun(sheet, page.shape[0])
 
         def after(rows: int, clipped: int) -> None:
             self._clipped = before + clipped
-            self._progress.reach(self._place(page=number, rows=rows), done=range(number))
+            reached(rows)
 
-        start, done = self._progress.place.get("rows", 0), self._progress.place.get("page", 0)
-        start = start if number == done else page.shape[0] if number < done else 0
         with MEMORY.held(size, task.memory or usual_memory()):
             render(page, sheet, rendering, threads=threads, start=start, check=check, after=after)
+            if self._has_overviews():
+                add_overviews(page, cast("TiffSheet", sheet), threads, self._begun)
         self._pages += 1
         self._samples += math.prod(page.shape)
+
+    def _has_overviews(self) -> bool:
+        own = self._reader.info.metadata.own
+        return Path(self._task.output).suffix.lower() in _TIFF and (
+            self._task.overviews or getattr(own, "has_overviews", False)
+        )
+
+    def _begun(self, sheet: Sheet, rows: int) -> tuple[int, Callable[[int], None]]:
+        """Return the first row of a new sheet that is not in the file yet, and whom to tell of rows."""
+        number, self._sheets = self._sheets, self._sheets + 1
+        self._progress.restore(number, sheet)
+        done = self._progress.place.get("sheet", 0)
+        start = self._progress.place.get("rows", 0) if number == done else rows if number < done else 0
+
+        def reached(row: int) -> None:
+            place = {"sheet": number, "rows": row, "clipped": self._clipped, "difference": self._difference}
+            self._progress.reach(place, done=range(number))
+
+        return start, reached
 
     def _filter_volumes(self, writer: ImageWriter) -> None:
         """Filter along the pages too, each stack of them by itself."""
@@ -159,9 +185,6 @@ class _Work:
         self._pages, self._samples = len(pages), sum(math.prod(page.shape) for page in pages)
         for sheet in sheets:
             sheet.finish()
-
-    def _place(self, **where: int) -> dict[str, Any]:
-        return {**where, "clipped": self._clipped, "difference": self._difference}
 
     def _settle(self, difference: float) -> None:
         with self._turn:

@@ -155,6 +155,7 @@ class Output(AnyOutput):
 
     range: Range = "auto"
     quality: int = Field(default=95, ge=1, le=100)
+    overviews: bool = False
 
 
 class Job(AnyJob):
@@ -175,7 +176,8 @@ class Job(AnyJob):
     def signature(self) -> str:
         """What decides the pixels of a result besides the input: recorded, compared on the next run."""
         how = f"range={self.output.range},quality={self.output.quality}"
-        return f"{abridged(str(self.chain))} > {how}{',volume' if self.input.volume else ''}"
+        how += ",volume" * self.input.volume + ",overviews" * self.output.overviews
+        return f"{abridged(str(self.chain))} > {how}"
 
     @classmethod
     def filter_problem(cls, table: Mapping[str, Any], tables: Mapping[str, Any]) -> str | None:
@@ -202,6 +204,7 @@ class Job(AnyJob):
             max_pixels=self.input.max_pixels,
             memory=self.run.memory,
             volume=self.input.volume,
+            overviews=self.output.overviews,
             verify=is_drawn,
         )
 

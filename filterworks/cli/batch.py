@@ -52,6 +52,7 @@ _IMAGES = (
     click.option(
         "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger images; 300 million."
     ),
+    click.option("--overviews", is_flag=True, help="Add smaller copies to TIFFs, each half as large."),
     click.option("--volume", is_flag=True, help="Filter stacks along their pages too, in 3-D."),
     click.option(
         "--verify", type=_Share(), help="Recompute a random share of the results with scipy, as 5%."
@@ -178,7 +179,11 @@ def _of_images(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the options that only images have, by section of the job."""
     return {
         "input": {"max_pixels": options["max_pixels"], "volume": options["volume"] or None},
-        "output": {"range": options["range_"], "quality": options["quality"]},
+        "output": {
+            "range": options["range_"],
+            "quality": options["quality"],
+            "overviews": options["overviews"] or None,
+        },
         "run": {"verify": options["verify"]},
     }
 

@@ -9,6 +9,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -21,7 +22,7 @@ from filterworks.files.page import Alpha, Described, ImageInfo, Layout, Metadata
 from filterworks.files.source import Source, UnnamedFileError
 from filterworks.files.tiff_layout import PALETTE, RGB, SEPARATED, YCBCR, Directory, Style, parse
 from filterworks.files.tiff_pixels import decode
-from filterworks.files.tiff_writer import Form, StoredPage, TiffSheet, TiffWriter
+from filterworks.files.tiff_writer import SUB_IFDS, SUBFILE, Form, StoredPage, TiffSheet, TiffWriter
 
 HOLDS = "any number of pages of integers of 8 to 64 bits or float16, float32 and float64, any channels"
 MANY_PAGES = True
@@ -37,10 +38,21 @@ _NOT_COPIED = frozenset((
 
 @dataclass(frozen=True)
 class Tiff:
-    """What only another TIFF can take over: byte order, 64-bit offsets, and style and tags of every page."""
+    """What only another TIFF can take over.
+
+    Parameters
+    ----------
+    form
+        Byte order, and whether offsets have 64 bits.
+    pages
+        Style and tags of every page.
+    has_overviews
+        Whether there were smaller copies of pages; they are not among the pages.
+    """
 
     form: Form
     pages: tuple[StoredPage, ...]
+    has_overviews: bool = False
 
 
 def holds(layout: Layout) -> bool:
@@ -57,7 +69,12 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
     shared: dict[Any, Any] = {}
     first: tuple[Directory, dict[int, Entry]] | None = None
     size = 0
+    has_overviews = False
     for offset, tags in _chain(source, form, position):
+        has_overviews |= SUB_IFDS in tags
+        if offsets and SUBFILE in tags and tags[SUBFILE].values()[0] == 1:
+            has_overviews = True
+            continue
         directory = parse(tags, form.order, source)
         first = first or (directory, tags)
         page = StoredPage(_style_to_write(directory), tuple(e for t, e in tags.items() if _is_copied(t, e)))
@@ -71,7 +88,7 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
         raise UnnamedFileError("is corrupt: it holds no page")
     directory, tags = first
     _refuse_hidden_pages(tags, len(offsets), directory, source)
-    metadata = _metadata(tags, directory, Tiff(form, tuple(stored)))
+    metadata = _metadata(tags, directory, Tiff(form, tuple(stored), has_overviews))
     alpha = stored[0].style.alpha
     info = ImageInfo("tiff", len(offsets), directory.shape, directory.dtype, alpha, metadata)
 
@@ -205,6 +222,17 @@ class Writer:
         """Finish the file."""
         if self._tiff is not None:
             self._tiff.close()
+
+
+@contextmanager
+def reopened(sheet: TiffSheet) -> Iterator[Raster]:
+    """Read a page that has just been written, while its file is still being written."""
+    written = sheet.file
+    written.flush()
+    tags, order = sheet.tags()
+    with open(written.name, "rb") as file:  # noqa: PTH123  # the name of an open file
+        source = Source(file, sheet.end)
+        yield TiffPage(source, parse(tags, order, source))
 
 
 def _translated(like: ImageInfo) -> StoredPage:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -35,6 +36,7 @@ from filterworks.files.tiff_layout import (
 )  # fmt: skip
 from filterworks.files.tiff_pixels import is_inverted
 
+SUBFILE, SUB_IFDS = 254, 330
 # What a file begins with, and the only bytes that are written when all others are.
 HEAD = 16
 _STRIP_BYTES = 256 << 10
@@ -81,6 +83,7 @@ class Written:
     tags: tuple[Entry, ...]
     offsets: array[int]
     counts: array[int]
+    overviews: list[Written] = field(default_factory=list)
 
 
 class TiffWriter:
@@ -126,34 +129,55 @@ class TiffWriter:
             Whether the pixels get their place now if they are not packed: ImageJ finds the planes of a
             stack by counting bytes, in whatever order they are written.
         """
+        written = self._begun(page, stored)
+        self._pages.append(written)
+        return TiffSheet(self, written, reserved and written.style.compression == NONE)
+
+    def overview(self, page: Described, of: Written) -> TiffSheet:
+        """Begin a smaller copy of a page."""
+        tags = (entry(SUBFILE, LONG, 1), *(tag for tag in of.tags if tag.tag == ICC))
+        written = self._begun(page, StoredPage(of.style, tags))
+        of.overviews.append(written)
+        return TiffSheet(self, written, False)
+
+    def _begun(self, page: Described, stored: StoredPage) -> Written:
         kind = layout_of(page, self.like).kind
         style = _style_for(page, stored.style, cmyk=kind == "cmyk")
         tags = tuple(tag for tag in stored.tags if tag.tag != ICC or icc_for(self.like, kind))
         empty = bytes(8 * math.prod(_grid(page.shape, page.dtype, style)))
-        written = Written(page.shape, page.dtype, style, tags, array("Q", empty), array("Q", empty))
-        self._pages.append(written)
-        return TiffSheet(self, written, reserved and style.compression == NONE)
+        return Written(page.shape, page.dtype, style, tags, array("Q", empty), array("Q", empty))
 
     def close(self) -> None:
         """Write all directories and let the file begin with the first."""
         self.file.seek(0, 2)
         self.append(bytes(-self.position % 8))
-        head = place = self.position
-        for number, page in enumerate(self._pages, 1):
-            packed = self._directory(page, place, 0)
-            # The next one follows, at a place that fits any number.
-            following = place + len(packed) + -len(packed) % 8
-            last = number == len(self._pages)
-            packed = packed if last else self._directory(page, place, following)
-            self.append(packed.ljust(following - place, b"\0"))
-            place = following
+        # Overviews of one page follow it, as GDAL has them; of many, each page points to its own, as in OME.
+        chained = len(self._pages) == 1
+        ordered = [one for page in self._pages for one in (page, *page.overviews)]
+        rooms = [self._room(one, chained) for one in ordered]
+        starts = itertools.accumulate(rooms, initial=self.position)
+        places = {id(one): start for one, start in zip(ordered, starts, strict=False)}
+        main = ordered if chained else self._pages
+        following = {id(one): places[id(after)] for one, after in itertools.pairwise(main)}
+        head = self.position
+        for one, room in zip(ordered, rooms, strict=True):
+            hidden = [] if chained else [places[id(overview)] for overview in one.overviews]
+            packed = self._directory(one, places[id(one)], following.get(id(one), 0), hidden)
+            self.append(packed.ljust(room, b"\0"))
         self.file.seek(0)
         self.file.write(self._head(head))
         self.file.seek(0, 2)
 
-    def _directory(self, page: Written, place: int, following: int) -> bytes:
+    def _room(self, page: Written, chained: bool) -> int:
+        """Return how many bytes the directory of a page takes, up to a place that fits any number."""
+        size = len(self._directory(page, 0, 0, [] if chained else [0] * len(page.overviews)))
+        return size + -size % 8
+
+    def _directory(self, page: Written, place: int, following: int, hidden: list[int]) -> bytes:
         tags = {tag.tag: tag for tag in page.tags}
-        tags.update((tag.tag, tag) for tag in _structure(page, self.form.big))
+        tags.update((tag.tag, tag) for tag in structure(page, self.form.big))
+        if hidden:
+            tags[SUB_IFDS] = entry(SUB_IFDS, LONG8 if self.form.big else LONG, *hidden)
         return pack_ifd(tags.values(), place, self.form.order, big=self.form.big, following=following)
 
 
@@ -230,6 +254,25 @@ class TiffSheet:
 
     def finish(self) -> None:
         """End the page: there is nothing left to do."""
+
+    def overview(self, page: Described) -> TiffSheet:
+        """Begin a smaller copy of the page."""
+        return self._writer.overview(page, self._page)
+
+    @property
+    def file(self) -> BinaryIO:
+        """The file."""
+        return self._writer.file
+
+    @property
+    def end(self) -> int:
+        """How long the file is by now."""
+        return self._writer.position
+
+    def tags(self) -> tuple[dict[int, Entry], str]:
+        """Return what the directory will say of the pixels, and the byte order."""
+        found = {tag.tag: tag for tag in structure(self._page, self._writer.form.big)}
+        return found, self._writer.form.order
 
 
 def _filled(part: Array, style: Style) -> Array:
@@ -330,7 +373,7 @@ def _pack_jpeg(part: Array, style: Style, quality: int) -> bytes:
     return bytes(encode_with(imagecodecs.jpeg8_encode, part, quality, **options))
 
 
-def _structure(page: Written, big: bool) -> Iterator[Entry]:
+def structure(page: Written, big: bool) -> Iterator[Entry]:
     """Yield the tags that say how the pixels are stored."""
     style, (rows, columns) = page.style, page.shape[:2]
     bits = 8 * page.dtype.itemsize

@@ -113,6 +113,7 @@ def test_every_stop_is_continued_to_the_same_bytes(tmp_path, monkeypatch, option
     monkeypatch.setattr(images, "_LARGE", 0)
     monkeypatch.setattr(module, "_EVERY", 0.0)
     monkeypatch.setattr("filterworks.batch.render.BAND", 3000)
+    monkeypatch.setattr("filterworks.batch.overviews._SMALLEST", 30)
     rng = np.random.default_rng(0)
     shape = (3, 301, 97) if "planarconfig" in options else (301, 97, 3)
     with tifffile.TiffWriter(tmp_path / "in.tif", bigtiff="bigtiff" in options) as writer:
@@ -123,7 +124,7 @@ def test_every_stop_is_continued_to_the_same_bytes(tmp_path, monkeypatch, option
     (out / "parts").mkdir(parents=True)
     task = images.ImageTask(
         input=str(tmp_path / "in.tif"), output=str(out / "o.tif"), partial="", known=None, threads=1,
-        chain="gaussian:sigma=1.5", range="clip", quality=95, max_pixels=10**9, memory=None, volume=False, verify=True,
+        chain="gaussian:sigma=1.5", range="clip", quality=95, max_pixels=10**9, memory=None, volume=False, overviews=True, verify=True,
     )  # fmt: skip
     undisturbed = task.make(out / "parts" / "whole.tif")
     whole = (out / "parts" / "whole.tif").read_bytes()
