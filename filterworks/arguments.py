@@ -193,8 +193,22 @@ def as_output_dtype(dtype: DTypeLike | None) -> np.dtype[Any] | None:
     return wanted.newbyteorder("=")
 
 
-def saturate(values: Array, dtype: np.dtype[Any]) -> Array:
+def extremes(values: Array) -> tuple[float, float]:
+    """Return the least and the greatest value, or NaN for both; 0 and 0 of nothing."""
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+
+
+def saturate(
+    values: Array, dtype: np.dtype[Any], within: tuple[float, float] | None = None, *, absolute: bool = False
+) -> Array:
     """Round half to even and saturate into an integer `dtype`; the one place where this is done.
+
+    Parameters
+    ----------
+    within
+        The :func:`extremes` of the values, where they are known.
+    absolute
+        Whether magnitudes are wanted.
 
     Raises
     ------
@@ -209,13 +223,20 @@ def saturate(values: Array, dtype: np.dtype[Any]) -> Array:
     if values.size == 0:
         return values.astype(dtype)
     info = np.iinfo(dtype)
-    low, high = float(values.min()), float(values.max())
+    low, high = within or extremes(values)
     if np.isnan(low):
         raise MissingDataError(
             f"the result holds NaN, which {dtype} cannot represent; "
             "use a float dtype, nan_policy='omit', or fill the gaps first"
         )
-    if dtype.itemsize <= 2 and values.dtype in (np.float32, np.float64) and max(-low, high) < _FITS_INT:
+    is_small = (
+        dtype.itemsize <= 2 and values.dtype in (np.float32, np.float64) and max(-low, high) < _FITS_INT
+    )
+    if is_small and absolute and dtype == np.uint8:
+        return _magnitudes(values)
+    if absolute and low < 0:
+        values, low, high = np.abs(values), 0.0, max(-low, high)
+    if is_small:
         return _saturate_small(values, dtype)
     inside = np.rint(values)
     if low < info.min or high > info.max:
@@ -236,6 +257,13 @@ def _saturate_small(values: Array, dtype: np.dtype[Any]) -> Array:
     flat = np.ascontiguousarray(values).reshape(1, -1)
     depth = {"u1": cv2.CV_8U, "i1": cv2.CV_8S, "u2": cv2.CV_16U, "i2": cv2.CV_16S}[dtype.str[1:]]
     return np.asarray(cv2.addWeighted(flat, 1.0, flat, 0.0, 0.0, dtype=depth)).reshape(values.shape)
+
+
+def _magnitudes(values: Array) -> Array:
+    import cv2  # as above
+
+    flat = np.ascontiguousarray(values).reshape(1, -1)
+    return np.asarray(cv2.convertScaleAbs(flat)).reshape(values.shape)
 
 
 def finish(values: Array, dtype: np.dtype[Any] | None) -> Array:

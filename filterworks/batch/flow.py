@@ -39,6 +39,8 @@ class Flow:
         Takes what `work` made, band after band.
     first
         The number of the band to begin with.
+    alone
+        Whether each band reads all of its rows by itself: they are at hand, or lie apart.
     """
 
     bands: Sequence[Band]
@@ -46,6 +48,7 @@ class Flow:
     work: Callable[[Band, Array], Any]
     take: Callable[[Band, Any], None]
     first: int = 0
+    alone: bool = False
     _pieces: dict[int, Array] = field(default_factory=dict)
     _uses: Counter[int] = field(default_factory=Counter)
     _made: dict[int, Any] = field(default_factory=dict)
@@ -73,6 +76,8 @@ class Flow:
 
     def _needed(self, number: int) -> range:
         """Return the numbers of the bands whose rows this one reads."""
+        if self.alone:
+            return range(number, number + 1)
         read, _, write = self.bands[number]
         return range(number - (read.start < write.start), number + 1 + (read.stop > write.stop))
 
@@ -90,8 +95,8 @@ class Flow:
             raise
 
     def _decode(self, number: int) -> None:
-        write = self.bands[number][2]
-        rows = self.read(write.start, write.stop)
+        wanted = self.bands[number][0 if self.alone else 2]
+        rows = self.read(wanted.start, wanted.stop)
         with self._changed:
             self._pieces[number] = rows
             self._changed.notify_all()

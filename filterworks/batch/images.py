@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import cv2
 
+from filterworks.arguments import Array
 from filterworks.batch.check import Check
 from filterworks.batch.digests import HashedFile
 from filterworks.batch.memory import MEMORY, usual_memory
@@ -32,13 +33,14 @@ from filterworks.files import (
     create_image,
     open_image,
     stacks,
-    whole,
 )
 from filterworks.files.tiff_writer import TiffSheet
 from filterworks.operations import Chain
 
 # A result of at least so many bytes before packing is continued by the next run if this one dies.
 _LARGE = 64 << 20
+# A page of more bytes is overwritten by its result: both would not fit.
+_TWICE = 128 << 20
 _TIFF = (".tif", ".tiff")
 
 
@@ -134,10 +136,8 @@ class _Work:
 
     def _filter(self, page: Raster, writer: ImageWriter) -> None:
         task, rendering, before = self._task, self._rendering, self._clipped
-        # The verification needs the page as it was, a periodic outside its first rows until the end.
-        needed = task.verify or rendering.wraps or not isinstance(page, Page)
-        reusable = None if needed else whole(page).pixels
-        sheet = writer.sheet(page, reusable if reusable is not None and reusable.flags.writeable else None)
+        room = self._room(page)
+        sheet = writer.sheet(page, room)
         threads, size = self._share_of_memory(page, grid(page, rendering, sheet.unit))
         check = Check(page, rendering, self._settle) if task.verify else None
         start, reached = self._begun(sheet, page.shape[0])
@@ -147,11 +147,19 @@ class _Work:
             reached(rows)
 
         with MEMORY.held(size, task.memory or usual_memory()):
-            render(page, sheet, rendering, threads=threads, start=start, check=check, after=after)
+            how: Any = {"threads": threads, "start": start, "overwritten": room is not None}
+            self._clipped = before + render(page, sheet, rendering, **how, check=check, after=after)
             if self._has_overviews():
                 add_overviews(page, cast("TiffSheet", sheet), threads, self._begun)
         self._pages += 1
         self._samples += math.prod(page.shape)
+
+    def _room(self, page: Raster) -> Array | None:
+        """Return pixels that the result may be written over: those of a page too large to have twice."""
+        # The verification needs the page as it was, a periodic outside its first rows until the end.
+        if self._task.verify or self._rendering.wraps or not isinstance(page, Page):
+            return None
+        return page.pixels if page.pixels.flags.writeable and page.pixels.nbytes > _TWICE else None
 
     def _has_overviews(self) -> bool:
         own = self._reader.info.metadata.own
@@ -192,8 +200,13 @@ class _Work:
 
     def _share_of_memory(self, page: Raster, cut: Grid) -> tuple[int, int]:
         """Return how many threads may filter the page, and how many bytes they hold."""
-        kept = math.prod(page.shape) * page.dtype.itemsize if isinstance(page, Page) else 0
+        kept = self._kept_bytes(page)
         return self._fitting(lambda threads: kept + cut.memory(page, threads))
+
+    def _kept_bytes(self, page: Raster) -> int:
+        """Return how many bytes a page that is decoded whole takes, and its result."""
+        size = math.prod(page.shape) * page.dtype.itemsize if isinstance(page, Page) else 0
+        return size if size > _TWICE else 2 * size
 
     def _fitting(self, memory: Callable[[int], int]) -> tuple[int, int]:
         """Return how many threads fit into the memory that may be used, and what they hold."""

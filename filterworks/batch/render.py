@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from filterworks.arguments import Array, compute_dtype, saturate
+from filterworks.arguments import Array, compute_dtype, extremes, saturate
 from filterworks.bands import BAND, bands
 from filterworks.batch.flow import Band, Flow
 from filterworks.boundaries import as_boundary
@@ -106,21 +107,21 @@ class Grid:
     ----------
     rows, columns
         What is read, kept and written, one after the other.
-    reach
-        How many rows and columns lie around a block that wraps around; none where the boundary is local.
+    wrapped
+        How many columns lie around a block that wraps around; its rows to read are then counted without
+        end. None where the boundary is local.
     """
 
     rows: tuple[Band, ...]
     columns: tuple[Band, ...]
-    wrapped: tuple[int, int] | None = None
+    wrapped: int | None = None
 
     def memory(self, page: Raster, threads: int) -> int:
         """Return about how many bytes are held at once while the page is filtered."""
         per_pixel: int = page.shape[2] if len(page.shape) == 3 else 1
         band = max(read.stop - read.start for read, _, _ in self.rows)
         block = max(read.stop - read.start for read, _, _ in self.columns)
-        height, width = self.wrapped or (0, 0)
-        work: int = (band + 2 * height) * (block + 2 * width) * per_pixel * WORK_BYTES
+        work: int = band * (block + 2 * (self.wrapped or 0)) * per_pixel * WORK_BYTES
         held: int = band * page.shape[1] * per_pixel * page.dtype.itemsize
         return threads * work + (3 + 2 * threads) * held
 
@@ -141,7 +142,12 @@ def grid(page: Raster, rendering: Rendering, unit: int = 1) -> Grid:
     across = tuple(bands((columns, tall * per_pixel), reach[1], _WIDE))
     if not rendering.wraps or (len(down) == 1 and len(across) == 1):
         return Grid(down, across)
-    return Grid(down, across, (int(reach[0]), int(reach[1])))
+    height, width = int(reach[0]), int(reach[1])
+    down = tuple(
+        (slice(w.start - height, w.stop + height), slice(height, height + w.stop - w.start), w)
+        for _, _, w in down
+    )
+    return Grid(down, across, width)
 
 
 def render(
@@ -151,6 +157,7 @@ def render(
     *,
     threads: int = 1,
     start: int = 0,
+    overwritten: bool = False,
     check: Callable[[Band, Array, Limits | None], None] | None = None,
     after: Callable[[int, int], None] | None = None,
 ) -> int:
@@ -161,13 +168,15 @@ def render(
     page
         Pixels, and what their last channel means.
     sheet
-        Where to; it may hold the pixels of the page itself.
+        Where to.
     rendering
         The chain, and how values become pixels.
     threads
         How many bands are filtered at once.
     start
         The first row that is not on the sheet yet.
+    overwritten
+        Whether the sheet holds the pixels of the page itself.
     check
         Hears of every band, its pixels, and the limits of the result.
     after
@@ -201,7 +210,7 @@ def render(
         if after is not None:
             after(band[2].stop, clipped)
 
-    _flow(page, cut, work, take, threads, start)
+    _flow(page, cut, work, take, threads, start=start, overwritten=overwritten)
     sheet.finish()
     return clipped
 
@@ -217,14 +226,19 @@ def _flow(
     work: Callable[[Band, Array], Any],
     take: Callable[[Band, Any], None],
     threads: int,
+    *,
     start: int = 0,
+    overwritten: bool = False,
 ) -> None:
-    # The result may be written over the pixels of a page in memory: rows that are read keep their values.
-    copies = isinstance(page, Page) and len(cut.rows) > 1
-    read = (lambda start, stop: page.rows(start, stop).copy()) if copies else page.rows
-    steps = cut.rows if cut.wrapped is None else [(write, keep, write) for _, keep, write in cut.rows]
-    first = next((number for number, (_, _, write) in enumerate(steps) if write.start >= start), len(steps))
-    Flow(steps, read, work, take, first).run(threads)
+    first = sum(write.start < start for _, _, write in cut.rows)
+    if cut.wrapped is not None:
+        flow = Flow(cut.rows, partial(_periodic, page), work, take, first, alone=True)
+    elif overwritten and len(cut.rows) > 1:
+        # Rows that are read must keep their values while those of the result take their place.
+        flow = Flow(cut.rows, lambda start, stop: page.rows(start, stop).copy(), work, take, first)
+    else:
+        flow = Flow(cut.rows, page.rows, work, take, first, alone=isinstance(page, Page))
+    flow.run(threads)
 
 
 def _shown(page: Raster, rendering: Rendering, cut: Grid, band: Band, window: Array) -> tuple[Array, int]:
@@ -257,16 +271,13 @@ def _blocks(
     page: Raster, rendering: Rendering, cut: Grid, band: Band, window: Array
 ) -> Iterator[tuple[Array, Array | None]]:
     """Yield the values of a band of the result and the pixels of its alpha channel if that is apart."""
-    _, kept, write = band
-    if cut.wrapped is not None:
-        window = _periodic(page, write.start - cut.wrapped[0], write.stop + cut.wrapped[0])
-        kept = slice(cut.wrapped[0], len(window) - cut.wrapped[0])
+    kept = band[1]
     for read, keep, columns in cut.columns:
         part, inside = window, keep
         if cut.wrapped is not None:
-            places = np.arange(columns.start - cut.wrapped[1], columns.stop + cut.wrapped[1])
+            places = np.arange(columns.start - cut.wrapped, columns.stop + cut.wrapped)
             part = np.take(window, places, axis=1, mode="wrap")
-            inside = slice(cut.wrapped[1], part.shape[1] - cut.wrapped[1])
+            inside = slice(cut.wrapped, part.shape[1] - cut.wrapped)
         elif len(cut.columns) > 1:
             part = np.ascontiguousarray(window[:, read])
         values, opacity = rendering.values(part, page.alpha)
@@ -312,17 +323,22 @@ def to_pixels(
     low, top = (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)) if whole else (0.0, 1.0)
     if values.dtype.kind == "b":
         return np.where(values, dtype.type(top), dtype.type(0)), 0
-    if how == "abs":
-        values = np.abs(values)
-    elif how == "offset":
+    if how == "offset":
         values = values + values.dtype.type((low + top + 1) // 2 if whole else 0.5)
     elif how == "stretch" and limits is not None:
         least, greatest = limits
         scale = (top - low) / (greatest - least) if greatest > least else 0.0
         values = (values.astype(np.float64) - least) * scale + low
-    if not whole or values.dtype == dtype:
-        return values.astype(dtype, copy=False), 0
+    absolute = how == "abs"
+    if not whole:
+        return (np.abs(values) if absolute else values).astype(dtype, copy=False), 0
+    if values.dtype == dtype and (not absolute or dtype.kind == "u"):
+        return values, 0
+    found = least, greatest = extremes(values)
+    if absolute:
+        least, greatest = 0.0, max(-least, greatest)
     clipped = 0
-    if values.size and (values.min() < low - 0.5 or values.max() > top + 0.5):
-        clipped = int(np.count_nonzero((values < low - 0.5) | (values > top + 0.5)))
-    return saturate(values, dtype), clipped
+    if least < low - 0.5 or greatest > top + 0.5:
+        shown = np.abs(values) if absolute else values
+        clipped = int(np.count_nonzero((shown < low - 0.5) | (shown > top + 0.5)))
+    return saturate(values, dtype, found, absolute=absolute), clipped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,19 +32,31 @@ def _magnitude(x: ArrayLike, smoothing: Sequence[float], axis: int | None, optio
     for one in along:
         factors = tuple(np.array([-1.0, 0.0, 1.0] if a == one else smoothing, dtype=float) for a in axes)
         slopes.append(correlate_factors(array, factors, settings))
-    return finish(slopes[0] if axis is not None else _length(slopes), wanted)
+    return finish(slopes[0] if axis is not None else _length(slopes, array.dtype), wanted)
 
 
-def _length(slopes: list[Array]) -> Array:
-    """Return √Σ slope², overwriting the slopes; the slow way where a square would leave the dtype's range."""
-    largest = max(float(np.abs(slope).max(initial=0)) for slope in slopes)
+def _length(slopes: list[Array], dtype: np.dtype[Any]) -> Array:
+    """Return √Σ slope², overwriting the slopes; the slow way where a square would leave the dtype's range.
+
+    `dtype` is that of the data: slopes of integers of up to 16 bits are neither large nor, but for 0, small.
+    """
+    largest = 1.0 if dtype.kind in "iub" and dtype.itemsize <= 2 else _largest(slopes)
     safe = 1e15 if slopes[0].dtype == np.float32 else 1e150
+    if 1 / safe < largest < safe and len(slopes) == 2 and slopes[0].size:
+        import cv2  # only where there is something to compute
+
+        first, second = (np.ascontiguousarray(slope).reshape(1, -1) for slope in slopes)
+        return np.asarray(cv2.magnitude(first, second)).reshape(slopes[0].shape)
     if not 1 / safe < largest < safe:
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(reduce(np.hypot, slopes))
     for slope in slopes:
         np.multiply(slope, slope, out=slope)
     return np.asarray(np.sqrt(reduce(np.add, slopes)))
+
+
+def _largest(slopes: list[Array]) -> float:
+    return max(float(np.abs(slope).max(initial=0)) for slope in slopes)
 
 
 def sobel(x: ArrayLike, *, axis: int | None = None, **options: Unpack[Options]) -> Array:
@@ -120,7 +132,7 @@ def roberts(x: ArrayLike, **options: Unpack[Options]) -> Array:
     check_planar("roberts", axes)
     wanted = as_output_dtype(settings.pop("dtype", None))
     slopes = [correlate(array, kernels.roberts(diagonal), **settings) for diagonal in ("main", "anti")]
-    return finish(_length(slopes), wanted)
+    return finish(_length(slopes, array.dtype), wanted)
 
 
 def laplace(x: ArrayLike, *, neighbours: int | None = None, **options: Unpack[Options]) -> Array:

@@ -47,7 +47,13 @@ class Kept:
 def rendered(page, text, range_="clip", *, threads=1, unit=1, reuse=False):
     pixels = page.pixels.copy()
     sheet = Kept(page, unit, pixels if reuse else None)
-    clipped = render(Page(pixels, page.alpha), sheet, Rendering(Chain.parse(text), range_), threads=threads)
+    clipped = render(
+        Page(pixels, page.alpha),
+        sheet,
+        Rendering(Chain.parse(text), range_),
+        threads=threads,
+        overwritten=reuse,
+    )
     assert sheet.finished
     assert sheet.starts == sorted(sheet.starts)
     return sheet.pixels, clipped, len(sheet.starts)
