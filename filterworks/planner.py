@@ -125,6 +125,11 @@ def expecting_many() -> Iterator[None]:
         _MANY.reset(token)
 
 
+def is_expecting_many() -> bool:
+    """Return whether this is inside of :func:`expecting_many`."""
+    return _MANY.get()
+
+
 def engines() -> tuple[str, ...]:
     """Return the names that `method` accepts besides ``auto``.
 
