@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,12 @@ class Worklist:
         query = "SELECT 1 FROM items WHERE place = ? LIMIT 1"
         return self._database.execute(query, (to_sql(place),)).fetchone() is not None
 
+    def keep(self, outputs: Iterable[str]) -> None:
+        """Drop the items with other outputs than these."""
+        self._database.execute("CREATE TEMP TABLE kept (output PRIMARY KEY)")
+        self._database.executemany("INSERT INTO kept VALUES (?)", ((to_sql(output),) for output in outputs))
+        self._database.execute("DELETE FROM items WHERE output NOT IN (SELECT output FROM kept)")
+
     def close(self) -> None:
         """Drop the temporary database."""
         self._database.close()
@@ -126,6 +132,9 @@ def make_worklist(job: AnyJob) -> Worklist:
     if problems:
         worklist.close()
         raise JobError(_shortened(problems))
+    if job.run.retry_failed:
+        with Ledger(folder, create=False) as ledger:
+            worklist.keep(record.output for record in ledger.failures())
     return worklist
 
 

@@ -552,7 +552,8 @@ def test_a_run_on_another_machine_holds_the_output_while_it_is_heard_of(photos, 
     for age, code in ((10, 2), (1000, 0)):
         with sqlite3.connect(out / ".filterworks.sqlite") as database:
             database.execute(
-                "INSERT OR REPLACE INTO runs VALUES ('.', 7, 0, 'elsewhere', '2026-01-01', 1, ?)",
+                "INSERT OR REPLACE INTO runs (target, pid, created, host, started_at, total, beat) "
+                "VALUES ('.', 7, 0, 'elsewhere', '2026-01-01', 1, ?)",
                 (time.time() - age,),
             )
         database.close()
