@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -186,6 +187,7 @@ def _local_cluster(workers: int) -> Iterator[Pool]:
 @contextmanager
 def _existing_cluster(address: str) -> Iterator[Pool]:
     from distributed import Client  # slow to load: only for those who ask for a cluster
+    from distributed.versions import VersionMismatchWarning
 
     from filterworks.batch.dask_pool import DaskPool, check_versions, heard_deaths
 
@@ -194,7 +196,10 @@ def _existing_cluster(address: str) -> Iterator[Pool]:
         raise JobError([f"{where}: must be an address such as tcp://host:8786"])
     with heard_deaths() as deaths:
         try:
-            client = Client(address, timeout=10, set_as_default=False)
+            with warnings.catch_warnings():
+                # Dask compares what it needs itself; what results depend on is compared below.
+                warnings.simplefilter("ignore", VersionMismatchWarning)
+                client = Client(address, timeout=10, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise JobError([f"{where}: cannot be reached: {error}"]) from None
         with client:

@@ -96,18 +96,20 @@ def heard_deaths() -> Iterator[deque[str]]:
     logger = logging.getLogger("distributed")
     before = logger.handlers[:], logger.level, logger.propagate
     handler = _Ear(heard)
-    nanny = logging.getLogger("distributed.nanny"), logging.getLogger("distributed.nanny.memory")
-    levels = [one.level for one in nanny]
+    # These have levels and handlers of their own.
+    levels = {"client": logging.CRITICAL, "nanny": logging.INFO, "nanny.memory": logging.INFO}
+    others = [(logging.getLogger(f"distributed.{name}"), level) for name, level in levels.items()]
+    theirs = [one.level for one, _ in others]
     logger.handlers[:], logger.propagate = [handler], False
     logger.setLevel(logging.CRITICAL)
-    for one in nanny:
-        one.setLevel(logging.INFO)
+    for one, level in others:
+        one.setLevel(level)
     try:
         yield heard
     finally:
         logger.handlers[:], logger.propagate = before[0], before[2]
         logger.setLevel(before[1])
-        for one, level in zip(nanny, levels, strict=True):
+        for (one, _), level in zip(others, theirs, strict=True):
             one.setLevel(level)
 
 
@@ -135,8 +137,8 @@ def check_versions(client: Client, where: str) -> None:
     here = versions()
     found: dict[str, list[str]] = {}
     for worker, there in client.run(versions, on_error="return").items():
-        # An error says that there is no filterworks at all, or one too old to be asked.
-        difference = skew(here, there if isinstance(there, dict) else {})
+        # An error says that there is no filterworks at all, or one that cannot be asked.
+        difference = skew(here, there) if isinstance(there, dict) else "no filterworks, or an older one"
         if difference:
             found.setdefault(difference, []).append(worker)
     if found:

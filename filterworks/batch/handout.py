@@ -109,6 +109,8 @@ class Handout:
         """Return what to give out now, or None to wait."""
         if self._suspects:
             return self._next_suspect()
+        if any(share.deaths for share in self._flying.values()):
+            return None  # whoever flew beside a suspect might die of it, or be taken for it
         if len(self._flying) >= _WINDOW * self.workers.workers:
             return None
         # Even the last files are spread over all workers.
