@@ -7,14 +7,18 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Record, from_sql, to_sql
+from filterworks.batch.names import are_one, look, outside, refused_by_windows
 from filterworks.errors import JobError
 
 # Problems of one kind that are spelled out before the rest is only counted.
 _SHOWN = 10
+# Look-alikes that are tried on the file system; were there more that are one, the second of each would fail.
+_TRIED = 100
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,16 @@ class Worklist:
         query = "SELECT 1 FROM items WHERE place = ? LIMIT 1"
         return self._database.execute(query, (to_sql(place),)).fetchone() is not None
 
+    def look_alikes(self) -> Iterator[list[tuple[str, str]]]:
+        """Yield (output, input) of the items whose outputs some file system would take for one."""
+        self._database.create_function("look", 1, look, deterministic=True)
+        groups = self._database.execute(
+            "SELECT look(output) AS name FROM items GROUP BY name HAVING count(*) > 1 LIMIT ?", (_TRIED,)
+        ).fetchall()
+        for (name,) in groups:
+            rows = self._database.execute("SELECT output, input FROM items WHERE look(output) = ?", (name,))
+            yield [(from_sql(output), from_sql(source)) for output, source in rows]
+
     def keep(self, outputs: Iterable[str]) -> None:
         """Drop the items with other outputs than these."""
         self._database.execute("CREATE TEMP TABLE kept (output PRIMARY KEY)")
@@ -128,7 +142,7 @@ def make_worklist(job: AnyJob) -> Worklist:
     if not problems and not len(worklist):
         what = ", ".join(job.input.paths)
         problems = [f"{what}: no {job.NOUN} here ({worklist.ignored} other files); {job.accepted()}"]
-    problems = problems or _clobbered(worklist, job)
+    problems = problems or _look_alikes(worklist) or _clobbered(worklist, job)
     if problems:
         worklist.close()
         raise JobError(_shortened(problems))
@@ -286,8 +300,11 @@ def _fill(worklist: Worklist, sources: list[_Source], job: AnyJob, problems: lis
 
 def _add(worklist: Worklist, path: str, inside: str) -> str | None:
     output = os.path.normpath(inside)
-    if output.startswith("..") or os.path.isabs(output):  # noqa: PTH117  # text from a glob
+    if outside(output):
         return f"{path}: its result would lie outside of {worklist.folder}"
+    refusal = refused_by_windows(output) if os.name == "nt" else None
+    if refusal:
+        return f"{path}: its result cannot have its name: {refusal}"
     try:
         status = os.stat(path)  # noqa: PTH116  # called for every file of a tree
     except OSError:
@@ -298,6 +315,19 @@ def _add(worklist: Worklist, path: str, inside: str) -> str | None:
         return None
     place = worklist.folder / output
     return f"{other} and {path} would both become {place}; give them different names or outputs"
+
+
+def _look_alikes(worklist: Worklist) -> list[str]:
+    """Return a sentence for every two outputs that the file system of the results takes for one."""
+    problems = []
+    for names in worklist.look_alikes():
+        for (first, one), (second, other) in combinations(names, 2):
+            if are_one(worklist.folder, first, second):
+                problems.append(
+                    f"{one} and {other} would both become {worklist.folder / first}: this file system takes "
+                    "their names for one; give them different names or outputs"
+                )
+    return problems
 
 
 def covers(record: Record | None) -> bool:
