@@ -11,11 +11,11 @@ from typing import Any
 import psutil
 from distributed import WorkerPlugin
 
+from filterworks import __version__
 from filterworks.batch.tasks import Outcome, Task, perform_all
 
 # On whose versions the bytes of a result may depend.
 _PACKAGES = (
-    "filterworks",
     "numpy",
     "scipy",
     "opencv-python-headless",
@@ -36,7 +36,7 @@ class SkewError(Exception):
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
     """Return what this process runs, by name."""
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    found = {"python": ".".join(platform.python_version_tuple()[:2]), "filterworks": __version__}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
