@@ -1,6 +1,6 @@
-"""Where tasks run: threads of this process, a local Dask cluster, or one that exists already.
+"""Where tasks run: threads or processes of this machine, a local Dask cluster, or one that exists already.
 
-All three are the same :class:`Pool` to the run.
+All of them are the same :class:`Pool` to the run.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from contextlib import ExitStack, contextmanager
 
 import cv2
 
-from filterworks.batch.job import AnyJob
+from filterworks.batch.job import AnyJob, Job
 from filterworks.batch.tasks import Outcome, Task, perform_all
 from filterworks.errors import JobError
 from filterworks.threads import thread_count
+
+# Tasks for which it is worth while to start processes.
+_MANY = 2000
 
 
 class Lost(Exception):  # noqa: N818  # what became of the workers, not a mistake
@@ -67,11 +70,11 @@ class _Threads(Pool):
 
 
 @contextmanager
-def pool(job: AnyJob, tasks: int) -> Iterator[Pool]:
+def pool(job: AnyJob, tasks: int, *, are_small: bool) -> Iterator[Pool]:
     """Provide the executor that the job asks for.
 
     One level of parallelism: many tasks run side by side with one thread each; a single task has
-    all cores to itself.
+    all cores to itself. Thousands of images that `are_small` go to processes, which take a second to start.
 
     Raises
     ------
@@ -83,6 +86,11 @@ def pool(job: AnyJob, tasks: int) -> Iterator[Pool]:
             yield made
     elif job.run.workers is not None:
         with _local_cluster(min(job.run.workers, max(tasks, 1))) as made:
+            yield made
+    elif are_small and tasks >= _MANY and thread_count() > 1 and isinstance(job, Job):
+        from filterworks.batch.processes import processes
+
+        with processes(thread_count()) as made:
             yield made
     else:
         with _threads(tasks) as made:
@@ -102,7 +110,7 @@ def _threads(tasks: int) -> Iterator[Pool]:
 
 
 @contextmanager
-def _interrupts_wait() -> Iterator[None]:
+def interrupts_wait() -> Iterator[None]:
     """Hold Ctrl-C back until the end of the block; processes started inside never see it.
 
     They inherit the blocked signal: what an interrupt means is the main process' decision.
@@ -127,7 +135,7 @@ def _interrupts_wait() -> Iterator[None]:
 
 
 @contextmanager
-def _without_main_module() -> Iterator[None]:
+def without_main_module() -> Iterator[None]:
     """Keep spawned processes from importing the caller's script, which may have no ``__main__`` guard.
 
     Tasks need nothing from it; without this, every worker would run the script again.
@@ -164,16 +172,16 @@ def _local_cluster(workers: int) -> Iterator[Pool]:
     }
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(settings))
-        stack.enter_context(_without_main_module())
+        stack.enter_context(without_main_module())
         deaths = stack.enter_context(heard_deaths())
         try:
-            with _interrupts_wait():
+            with interrupts_wait():
                 cluster = LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
                     processes=True,
                     memory_limit=memory,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     silence_logs="ERROR",
                 )
         except (OSError, RuntimeError, TimeoutError) as error:

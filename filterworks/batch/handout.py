@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Protocol
@@ -137,6 +137,8 @@ class Handout:
             outcomes = future.result()
         except Death as death:
             self._mourn(share, death)
+        except BrokenExecutor:
+            self._mourn(share, Death(1, "a crash, or too little memory, ended its process"))
         except (Lost, CancelledError) as error:
             self.broken = self.broken or str(error) or self.workers.lost(0) or "the workers were lost"
         except Exception as error:  # what a foreign cluster raises is not ours to foresee

@@ -21,6 +21,9 @@ _SHOWN = 10
 _TRIED = 100
 
 
+_SMALL = 64 << 10
+
+
 @dataclass(frozen=True)
 class Item:
     """One input and where its result goes, relative to the output folder."""
@@ -46,6 +49,7 @@ class Worklist:
 
     def __init__(self, folder: Path, target: str) -> None:
         self.folder, self.target, self.ignored = folder, target, 0
+        self._folder = ("/", "/")
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute("BEGIN")
         self._database.execute(
@@ -55,7 +59,7 @@ class Worklist:
 
     def add(self, item: Item) -> str | None:
         """Add an item; return the other input if two inputs would have one output."""
-        values = (to_sql(item.output), to_sql(item.input), to_sql(os.path.realpath(item.input)))
+        values = (to_sql(item.output), to_sql(item.input), to_sql(self._place(item.input)))
         try:
             self._database.execute(
                 "INSERT INTO items VALUES (?, ?, ?, ?, ?, NULL, NULL)", (*values, item.size, item.mtime_ns)
@@ -65,8 +69,22 @@ class Worklist:
             return from_sql(row[0])
         return None
 
+    def _place(self, path: str) -> str:
+        """Return ``os.path.realpath(path)``; the links of a folder are followed once for all of its files."""
+        if os.path.islink(path):  # noqa: PTH114  # called for every file of a tree
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)  # as above
+        if folder != self._folder[0]:
+            self._folder = folder, os.path.realpath(folder)
+        return os.path.join(self._folder[1], name)  # noqa: PTH118  # as above
+
     def __len__(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM items").fetchone()[0])
+
+    def are_small(self) -> bool:
+        """Whether an input takes less time to read and write than Python takes to deal with it."""
+        mean, most = self._database.execute("SELECT avg(size), max(size) FROM items").fetchone()
+        return bool(most) and mean <= _SMALL and most <= 16 * _SMALL
 
     def __iter__(self) -> Iterator[Item]:
         cursor = self._database.execute("SELECT input, output, size, mtime_ns FROM items ORDER BY rowid")
@@ -337,23 +355,26 @@ def covers(record: Record | None) -> bool:
 
 def _clobbered(worklist: Worklist, job: AnyJob) -> list[str]:
     """Return a sentence for every output that would replace an input, a folder or a stranger's file."""
-    problems = []
-    inside: dict[Path, bool] = {}
+    problems: list[str] = []
+    # Of each folder of results: whether it is inside, and whether it is there at all.
+    folders: dict[str, tuple[bool, bool]] = {}
+    if not worklist.folder.exists():
+        return problems
     with Ledger(worklist.folder, create=False) as ledger:
         for item in worklist:
-            place = worklist.folder / item.output
-            if place.parent not in inside:
-                inside[place.parent] = worklist.target != "." or worklist.owns(str(place.parent))
-            if not inside[place.parent]:
-                problems.append(
-                    f"{place.parent}: is a link that leads out of {worklist.folder}; remove it first"
-                )
+            place = os.path.join(worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
+            parent = os.path.dirname(place)  # noqa: PTH120  # as above
+            if parent not in folders:
+                folders[parent] = worklist.target != "." or worklist.owns(parent), os.path.lexists(parent)
+            is_inside, is_there = folders[parent]
+            if not is_inside:
+                problems.append(f"{parent}: is a link that leads out of {worklist.folder}; remove it first")
                 continue
-            if not os.path.lexists(place):
+            if not is_there or not os.path.lexists(place):
                 continue
             if worklist.is_input(os.path.realpath(place)):
                 problems.append(f"{place}: is an input; results never replace inputs, choose another output")
-            elif place.is_dir():
+            elif os.path.isdir(place):  # noqa: PTH112  # as above
                 problems.append(f"{place}: is a folder; the result of {item.input} cannot have its name")
             elif not job.output.overwrite and not covers(ledger.find(item.output)):
                 problems.append(f"{place}: exists and was not made by filterworks; --overwrite replaces it")

@@ -165,10 +165,13 @@ class _Run:
         """Give a recorded result its name; return the outcome, a failure if that cannot be done."""
         if outcome.state != "done":
             return outcome
-        place = self.worklist.folder / item.output
+        place = os.path.join(self.worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            Path(outcome.partial).replace(place)
+            try:
+                os.replace(outcome.partial, place)  # noqa: PTH105  # as above
+            except FileNotFoundError:
+                Path(place).parent.mkdir(parents=True, exist_ok=True)
+                Path(outcome.partial).replace(place)
         except OSError as error:
             failure = Outcome("failed", error=f"{place}: cannot be written: {error.strerror}")
             self.ledger.write([_record(self.job, item, failure)])
@@ -177,7 +180,7 @@ class _Run:
 
     def _nameable(self, item: Item, outcome: Outcome) -> Outcome:
         """Return a failure instead if a stranger's file has appeared under the result's name."""
-        place = self.worklist.folder / item.output
+        place = os.path.join(self.worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
         if outcome.state != "done" or self.job.output.overwrite or not os.path.lexists(place):
             return outcome
         if covers(self.ledger.find(item.output)):
@@ -223,7 +226,7 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
         ledger.running(worklist.target, total),
         _partials(worklist, ledger) as partials,
         _one_interrupt(lambda: shutil.rmtree(partials, True)) as stop,
-        pool(job, total) as workers,
+        pool(job, total, are_small=worklist.are_small()) as workers,
     ):
         observer.started(total)
         ledger.keep_recipe(job.signature, job.recipe)
@@ -308,8 +311,8 @@ def _task(run: _Run, item: Item, number: int, threads: int) -> Task:
     located = os.path.abspath if job.run.scheduler else str
     return job.task(
         input=located(item.input),
-        output=located(folder / item.output),
-        partial=located(run.partials / f"{number}{Path(item.output).suffix}"),
+        output=located(os.path.join(folder, item.output)),  # noqa: PTH118  # called for every file of a tree
+        partial=located(f"{run.partials}{os.sep}{number}{os.path.splitext(item.output)[1]}"),  # noqa: PTH122  # as above
         known=known,
         content=((record and known and record.input_hash) or "") if by_content else None,
         threads=threads,
@@ -359,7 +362,8 @@ def is_drawn(output: str, share: float) -> bool:
 
 
 def _entry(worklist: Worklist, item: Item, outcome: Outcome) -> dict[str, object]:
-    entry: dict[str, object] = {"input": item.input, "output": str(worklist.folder / item.output)}
+    place = os.path.join(worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
+    entry: dict[str, object] = {"input": item.input, "output": place}
     if outcome.state == "failed":
         entry["error"] = outcome.error
         if outcome.trace:

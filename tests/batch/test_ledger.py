@@ -51,7 +51,17 @@ def test_a_record_tells_how_a_result_came_about(photos, tmp_path, command):
 
 
 def test_inputs_told_apart_by_content(photos, tmp_path, command):
-    arguments = ("images", photos, "-o", tmp_path / "out", "-f", "mean:size=3", "--json", "--check", "content")
+    arguments = (
+        "images",
+        photos,
+        "-o",
+        tmp_path / "out",
+        "-f",
+        "mean:size=3",
+        "--json",
+        "--check",
+        "content",
+    )
     assert len(command(*arguments).json["done"]) == IMAGES
     assert all(len(record.input_hash) == 32 for record in records(tmp_path / "out").values())
     for path in photos.rglob("*.*"):
@@ -248,7 +258,11 @@ def test_an_audit_of_tables(tmp_path, command):
     [{"name": "canny", "sigma": 0.7}, {"name": "mean", "size": 3, "boundary": "constant", "fill_value": 2}],
 ])  # fmt: skip
 def test_a_recipe_is_the_job_again(chain):
-    tables = {"input": {"paths": ["a"]}, "filter": chain, "output": {"path": "b", "range": "abs", "quality": 80}}
+    tables = {
+        "input": {"paths": ["a"]},
+        "filter": chain,
+        "output": {"path": "b", "range": "abs", "quality": 80},
+    }
     job = make_job(tables, "test", Job)
     recipe = job.recipe
     recipe["input"]["paths"], recipe["output"]["path"] = ["c"], "d"
