@@ -163,7 +163,7 @@ class Ledger:
         if not create and not os.path.exists(self.path):  # noqa: PTH110  # a folder out of reach has none
             return
         if create and not os.access(folder, os.W_OK | os.X_OK):
-            raise JobError([f"{folder}: cannot be written: permission denied"])
+            raise JobError([f"{folder}: cannot be written: {_refusal(folder)}"])
         try:
             # A reader too must be able to roll back what a killed run left half-committed.
             address = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
@@ -384,6 +384,12 @@ def _is_alive(pid: int, created: float) -> bool:
         return abs(psutil.Process(pid).create_time() - created) < 2
     except psutil.Error:
         return False
+
+
+def _refusal(folder: Path) -> str:
+    """Return why a folder cannot be written."""
+    is_fixed = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+    return "read-only file system" if is_fixed else "permission denied"
 
 
 def _values(record: Record) -> list[Any]:

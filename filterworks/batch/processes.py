@@ -34,10 +34,11 @@ class Processes(Pool):
 
     def _started(self) -> ProcessPoolExecutor:
         self._spawned = 0
-        arguments = (_SMALL // self.workers, self._context.Lock())
-        return ProcessPoolExecutor(
-            self.workers, mp_context=self._context, initializer=_prepare, initargs=arguments
-        )
+        with interrupts_wait():
+            arguments = (_SMALL // self.workers, self._context.Lock())
+            return ProcessPoolExecutor(
+                self.workers, mp_context=self._context, initializer=_prepare, initargs=arguments
+            )
 
     def submit(self, tasks: list[Task]) -> Future[list[Outcome]]:
         """Give tasks to one process."""

@@ -129,7 +129,9 @@ def _chunk(name, content):
 def bombs():
     """Small files that ask for gigabytes: name → content."""
     packer = zlib.compressobj(9)
-    zeros = b"".join(packer.compress(bytes(1 << 20)) for _ in range(2048)) + packer.flush()
+    # After a full flush a part stands for itself: three gigabytes from 64 MiB.
+    first, again = (packer.compress(bytes(64 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    zeros = first + 47 * again + packer.flush()
 
     def png(columns, rows, *chunks, pixels=zeros):
         header = _chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0))

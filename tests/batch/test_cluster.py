@@ -11,8 +11,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.batch.test_run import many, wait_for_results  # noqa: F401  # a fixture of the module
-from tests.conftest import tree
+from tests.conftest import tree, wait_for_results
 
 # Loaded by each worker: some files kill the process that opens them, or take all its memory.
 KILLER = """
@@ -42,7 +41,7 @@ def cluster(tmp_path):
     """Start a scheduler and its workers as processes; return its address."""
     started = []
 
-    def start(workers=2, environment=None, preload=None):
+    def start(workers=2, environment=None):
         place = tmp_path / "scheduler.json"
         module = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
         started.append(
@@ -62,14 +61,15 @@ def cluster(tmp_path):
         )
         while not place.exists():
             time.sleep(0.05)
-        for _ in range(workers):
-            started.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", place,
-                     "--nthreads", "1", "--no-dashboard", *(["--preload", preload] if preload else [])],
-                    stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})},
-                )
-            )  # fmt: skip
+        module = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", place]
+        started.extend(
+            subprocess.Popen(
+                [*module, "--nthreads", "1", "--no-dashboard"],
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, **(environment or {})},
+            )
+            for _ in range(workers)
+        )
         from distributed import Client
 
         with Client(scheduler_file=str(place), set_as_default=False) as client:
@@ -132,7 +132,7 @@ def test_a_file_that_kills_its_workers_is_set_aside_and_the_others_are_done(
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
-def test_workers_killed_one_after_the_other_cost_only_their_tasks(many, tmp_path, process):  # noqa: F811
+def test_workers_killed_one_after_the_other_cost_only_their_tasks(many, tmp_path, process):
     source, whole = many
     child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2")
     for count in (3, 80):
@@ -158,7 +158,7 @@ def test_any_number_of_workers_gives_the_same_bytes(workers, small, tmp_path, pr
     assert tree(tmp_path / "out") == tree(tmp_path / "threads")
 
 
-def test_a_lost_scheduler_ends_the_run_and_the_next_one_goes_on(many, tmp_path, process, command, cluster):  # noqa: F811
+def test_a_lost_scheduler_ends_the_run_and_the_next_one_goes_on(many, tmp_path, process, command, cluster):
     source, whole = many
     address, started = cluster()
     arguments = ("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2")
@@ -199,7 +199,7 @@ def test_a_worker_of_another_version_that_joins_later_does_nothing():
         perform_checked([], {**versions(), "numpy": "0.1"})
 
 
-def test_an_interrupt_twice_leaves_at_once_and_in_silence(many, tmp_path, process):  # noqa: F811
+def test_an_interrupt_twice_leaves_at_once_and_in_silence(many, tmp_path, process):
     source, whole = many
     child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2")
     wait_for_results(tmp_path / "out", 5)

@@ -15,8 +15,7 @@ import filterworks as fw
 from filterworks.batch.job import Job, make_job
 from filterworks.batch.kinds import make_any_job
 from filterworks.batch.ledger import Ledger
-from tests.batch.test_run import wait_for_results
-from tests.conftest import pixels, tree
+from tests.conftest import pixels, tree, wait_for_results
 
 IMAGES = 9
 SERIES = "data/series/co2.csv"
