@@ -94,8 +94,10 @@ class Handout:
 
     def _fill_window(self) -> None:
         if self.stop.is_set() or self.work.is_over():
-            for future in [future for future in self._flying if future.cancel()]:
-                del self._flying[future]
+            # Those given out first are being done; a cluster would not say so, and drop them too.
+            for future in list(self._flying)[self.workers.workers :]:
+                if future.cancel():
+                    del self._flying[future]
             return
         while share := self._next():
             tasks = [self.work.task(item, self.workers.threads) for item in share.items]
