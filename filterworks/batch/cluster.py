@@ -165,6 +165,8 @@ def _local_cluster(workers: int) -> Iterator[Pool]:
         "distributed.worker.multiprocessing-method": "spawn",
         # The first death already is our affair: whom to suspect is decided in handout.py.
         "distributed.scheduler.allowed-failures": 0,
+        # Results are fetched from those who made them: from one that died just then, not for half a minute.
+        "distributed.comm.timeouts.connect": "10s",
         # A worker that waits for memory to come back may wait for ever; ours hold nothing between tasks.
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,

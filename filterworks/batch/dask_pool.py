@@ -6,7 +6,7 @@ import logging
 import re
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,6 +64,8 @@ class DaskPool(Pool):
             result.set_exception(Death(error.allowed_failures + 1, self._reason()))
         except SkewError as error:
             result.set_exception(Lost(f"{self._where}: a worker has other versions: {error}"))
+        except (OSError, CancelledError):  # also where the result was there and could not be fetched
+            result.set_exception(Lost(self._gone()))
         except Exception as error:  # what a cluster raises besides is told as it is
             result.set_exception(error)
 

@@ -136,7 +136,7 @@ def test_workers_killed_one_after_the_other_cost_only_their_tasks(many, tmp_path
     source, whole = many
     child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2")
     for count in (3, 80):
-        wait_for_results(tmp_path / "out", count)
+        wait_for_results(tmp_path / "out", count, limit=120)
         workers = [
             one
             for one in psutil.Process(child.pid).children(recursive=True)
