@@ -348,12 +348,12 @@ class Chain:
         """Return one chain of several texts, each of one or more operations."""
         return cls(tuple(one for text in texts for one in cls.parse(text).steps))
 
-    @property
+    @cached_property
     def is_signed(self) -> bool:
         """Whether the result leaves the scale of the data."""
         return any(one.is_signed for one in self.steps)
 
-    @property
+    @cached_property
     def reach(self) -> Reach:
         """How many samples away the result of an image looks, along rows and columns."""
         return self.reach_along(2)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
@@ -123,3 +124,12 @@ def tree(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != ".filterworks.sqlite"
     }
+
+
+def wait_for_results(out, count, limit=60):
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if out.exists() and sum(1 for path in out.rglob("*.*") if ".filterworks" not in str(path)) >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the run made no progress")

@@ -68,13 +68,33 @@ class AnyOutput(_Section):
 
 
 class Run(_Section):
-    """How to run."""
+    """How to run.
+
+    Attributes
+    ----------
+    workers, scheduler
+        Processes of a local cluster, or the address of one that runs already; threads without either.
+    fail_fast
+        Whether to stop at the first input that fails.
+    verify
+        The share of results to recompute with scipy.
+    check
+        How an input is known to be the same as last time: ``time`` (its size and time of
+        modification) or ``content`` (its hash).
+    retry_failed
+        Whether to do only what failed last time.
+    force
+        Whether to make results again although they are intact.
+    """
 
     workers: int | None = Field(default=None, ge=1)
     scheduler: Text | None = None
     fail_fast: bool = False
     verify: float = Field(default=0.0, ge=0.0, le=1.0, strict=False)
     memory: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=1)
+    check: Literal["time", "content"] = "time"
+    retry_failed: bool = False
+    force: bool = False
 
 
 class AnyJob(_Section, ABC):
@@ -114,10 +134,16 @@ class AnyJob(_Section, ABC):
         output: str,
         partial: str,
         known: tuple[int, str] | None,
+        content: str | None,
         threads: int,
         is_drawn: bool,
     ) -> Task:
         """Return what a worker is given; `is_drawn`: it belongs to the share to be verified."""
+
+    @property
+    @abstractmethod
+    def recipe(self) -> dict[str, Any]:
+        """The tables of a job that makes the same results: recorded, so that they can be made again."""
 
     @classmethod
     def accepts(cls, name: str) -> bool:
@@ -178,6 +204,23 @@ class Job(AnyJob):
         how = f"range={self.output.range},quality={self.output.quality}"
         how += ",volume" * self.input.volume + ",overviews" * self.output.overviews
         return f"{abridged(str(self.chain))} > {how}"
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The tables of a job that makes the same results; kernels from files have become their weights."""
+        return {
+            "input": {
+                "kind": "images",
+                "max_pixels": self.input.max_pixels,
+                "volume": self.input.volume,
+            },
+            "filter": [{"name": one.name, **dict(one.parameters)} for one in self.chain.steps],
+            "output": {
+                "range": self.output.range,
+                "quality": self.output.quality,
+                "overviews": self.output.overviews,
+            },
+        }
 
     @classmethod
     def filter_problem(cls, table: Mapping[str, Any], tables: Mapping[str, Any]) -> str | None:

@@ -3,18 +3,24 @@
 A result is recorded before it gets its name. After a crash in between, the record's file is absent or
 old, does not match its hash, and is made again. One run at a time may work on an output: its process
 is registered here while it lives.
+
+Power loss: the ledger itself is written through to the disk with each commit, the results are not:
+waiting for the disk with every small file would take longer than filtering it. What was lost does not
+match its recorded hash: the next run makes it again, and ``filterworks audit`` names it. Before a run ends,
+everything is written through once: what an ended run has reported survives.
 """
 
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import socket
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +29,25 @@ import psutil
 from filterworks.errors import JobError, LedgerError
 
 NAME = ".filterworks.sqlite"
-_VERSION = 1
+_VERSION = 2
 # A run on another machine that has not been heard of for so many seconds is dead.
 _SILENT = 300.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
     output TEXT PRIMARY KEY, input TEXT NOT NULL, input_size INTEGER, input_mtime_ns INTEGER,
     signature TEXT NOT NULL, output_size INTEGER, output_hash TEXT, seconds REAL, error TEXT,
-    attempts INTEGER NOT NULL DEFAULT 1, finished_at TEXT NOT NULL);
+    attempts INTEGER NOT NULL DEFAULT 1, finished_at TEXT NOT NULL,
+    input_hash TEXT, worker TEXT, version TEXT);
+CREATE TABLE IF NOT EXISTS recipes (signature TEXT PRIMARY KEY, recipe TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS runs (
-    target TEXT PRIMARY KEY, pid INTEGER, created REAL, host TEXT, started_at TEXT, total INTEGER, beat REAL);
+    target TEXT PRIMARY KEY, pid INTEGER, created REAL, host TEXT, started_at TEXT, total INTEGER, beat REAL,
+    workers INTEGER, done INTEGER, failed INTEGER, skipped INTEGER, rate REAL);
 """
+# What ledgers of version 1 lack.
+_ADDED = {
+    "results": ("input_hash TEXT", "worker TEXT", "version TEXT"),
+    "runs": ("workers INTEGER", "done INTEGER", "failed INTEGER", "skipped INTEGER", "rate REAL"),
+}
 
 
 def to_sql(path: str) -> str | bytes:
@@ -58,8 +72,8 @@ class Record:
     ----------
     output, input
         Path of the result inside the folder, and of what it was made from.
-    input_size, input_mtime_ns
-        The input's identity.
+    input_size, input_mtime_ns, input_hash
+        The input's identity; its hash only if the run was asked to tell inputs apart by it.
     signature
         What was done to it.
     output_size, output_hash
@@ -68,6 +82,12 @@ class Record:
         Time taken.
     error
         Why it failed, or None.
+    worker
+        Host and process that did it.
+    version
+        Of filterworks.
+    attempts
+        How often it was tried, in all runs; written, in this one.
     """
 
     output: str
@@ -79,6 +99,43 @@ class Record:
     output_hash: str | None = None
     seconds: float = 0.0
     error: str | None = None
+    input_hash: str | None = None
+    worker: str | None = None
+    version: str | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    workers
+        How many tasks it does at once.
+    done, failed, skipped
+        How many inputs of each.
+    rate
+        Inputs per second, lately.
+    """
+
+    workers: int = 0
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    rate: float = 0.0
+
+
+@dataclass(frozen=True)
+class Living:
+    """A run that is alive: what it holds, where it runs, since when, how much it has to do, how far it is."""
+
+    target: str
+    pid: int
+    host: str
+    since: str
+    total: int
+    progress: Progress
 
 
 _FIELDS = tuple(Record.__dataclass_fields__)
@@ -106,7 +163,7 @@ class Ledger:
         if not create and not os.path.exists(self.path):  # noqa: PTH110  # a folder out of reach has none
             return
         if create and not os.access(folder, os.W_OK | os.X_OK):
-            raise JobError([f"{folder}: cannot be written: permission denied"])
+            raise JobError([f"{folder}: cannot be written: {_refusal(folder)}"])
         try:
             # A reader too must be able to roll back what a killed run left half-committed.
             address = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
@@ -115,18 +172,27 @@ class Ledger:
             if version > _VERSION:
                 raise JobError([f"{self.path}: was written by a newer filterworks; use that, or another OUT"])
             if create:
-                # All or nothing: a run that is killed in between leaves an empty file.
-                self._connection.executescript(
-                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;"
-                )
+                self._make(version)
             elif version == 0 and not self._connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
                 self.close()
             elif version == 0:
                 raise JobError([f"{self.path}: is not a ledger of filterworks"])
             else:
-                self._connection.execute("PRAGMA query_only=1")
+                self._connection.executescript(_as_current(version) + "PRAGMA query_only=1;")
         except sqlite3.Error as error:
             raise JobError([str(self._broken(error))]) from None
+
+    def _make(self, version: int) -> None:
+        """Make the tables, or give those of an older version what they lack."""
+        assert self._connection is not None  # noqa: S101  # called with an open one
+        lacking = _ADDED if version == 1 else {}
+        changes = "".join(
+            f"ALTER TABLE {table} ADD COLUMN {column};" for table, new in lacking.items() for column in new
+        )
+        # All or nothing: a run that is killed in between leaves an empty file.
+        self._connection.executescript(
+            f"BEGIN IMMEDIATE; {changes} {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;"
+        )
 
     def _broken(self, error: sqlite3.Error) -> LedgerError:
         return LedgerError(f"{self.path}: the ledger cannot be used: {error}")
@@ -167,6 +233,31 @@ class Ledger:
         done, failed = rows[0] if rows else (0, 0)
         return {"done": done, "failed": failed}
 
+    def results(self) -> Iterator[Record]:
+        """Yield the records of all results that were made, in the order of their names."""
+        query = f"SELECT {', '.join(_FIELDS)} FROM results WHERE output_hash IS NOT NULL AND output > ? ORDER BY output LIMIT 1000"  # noqa: S608, E501  # our own column names
+        # Page by page: a reader that holds on would keep a run from writing.
+        last: Any = ""
+        while rows := self._rows(query, (last,)):
+            yield from map(_record, rows)
+            last = rows[-1][0]
+
+    def recipe(self, signature: str) -> dict[str, Any] | None:
+        """Return the tables of the job that a signature stands for, or None if nobody recorded it."""
+        try:
+            rows = self._rows("SELECT recipe FROM recipes WHERE signature = ?", (to_sql(signature),))
+        except LedgerError:
+            return None  # a ledger of version 1 has none
+        recipe: dict[str, Any] | None = json.loads(rows[0][0]) if rows else None
+        return recipe
+
+    def keep_recipe(self, signature: str, recipe: dict[str, Any]) -> None:
+        """Record what a signature stands for."""
+        assert self._connection is not None  # noqa: S101  # only a created ledger is written
+        with self._writing() as connection:
+            values = (to_sql(signature), json.dumps(recipe))
+            connection.execute("INSERT OR REPLACE INTO recipes VALUES (?, ?)", values)
+
     def signatures(self) -> list[tuple[str, int]]:
         """Return which chains made the results, and how many each."""
         return [
@@ -182,21 +273,33 @@ class Ledger:
         columns, marks = ", ".join(_FIELDS), ", ".join("?" * len(_FIELDS))
         # A failure keeps what is known of the result that still stands from before.
         kept = ("output_size", "output_hash")
-        updates = ", ".join(
-            f"{name} = excluded.{name}" for name in (*_FIELDS[1:], "finished_at") if name not in kept
-        )
+        replaced = [name for name in (*_FIELDS[1:], "finished_at") if name not in (*kept, "attempts")]
+        updates = ", ".join(f"{name} = excluded.{name}" for name in replaced)
         updates += ", " + ", ".join(f"{name} = coalesce(excluded.{name}, {name})" for name in kept)
         statement = (
             f"INSERT INTO results ({columns}, finished_at) VALUES ({marks}, ?) "  # noqa: S608  # our own column names
-            f"ON CONFLICT (output) DO UPDATE SET {updates}, attempts = attempts + 1"
+            f"ON CONFLICT (output) DO UPDATE SET {updates}, attempts = attempts + excluded.attempts"
         )
+        with self._writing() as connection:
+            now = _now()
+            connection.executemany(statement, ((*_values(record), now) for record in records))
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Provide a transaction: all of it is on the disk afterwards, or nothing."""
+        assert self._connection is not None  # noqa: S101  # only a created ledger is written
+        connection = self._connection
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(statement, ((*_values(record), _now()) for record in records))
-            self._connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise self._broken(error) from None
 
     @contextmanager
@@ -208,60 +311,71 @@ class Ledger:
         JobError
             If a living process holds it, or the whole folder.
         """
-        assert self._connection is not None  # noqa: S101  # only a created ledger is written
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._refuse_living(target)
-                me = psutil.Process()
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        to_sql(target),
-                        me.pid,
-                        me.create_time(),
-                        socket.gethostname(),
-                        _now(),
-                        total,
-                        time.time(),
-                    ),
-                )
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise self._broken(error) from None
+        me = psutil.Process()
+        values = (to_sql(target), me.pid, me.create_time(), socket.gethostname(), _now(), total, time.time())
+        with self._writing() as connection:
+            self._refuse_living(target)
+            connection.execute(
+                "INSERT OR REPLACE INTO runs (target, pid, created, host, started_at, total, beat) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
         try:
             yield
         finally:
-            self._connection.execute("DELETE FROM runs WHERE target = ?", (to_sql(target),))
+            # Where OUT has vanished the entry stays; a dead process holds nothing.
+            with suppress(LedgerError), self._writing() as connection:
+                connection.execute("DELETE FROM runs WHERE target = ?", (to_sql(target),))
 
-    def beat(self, target: str) -> None:
-        """Tell those on other machines that the run on `target` is alive."""
-        if self._connection is not None:
-            self._connection.execute(
-                "UPDATE runs SET beat = ? WHERE target = ?", (time.time(), to_sql(target))
+    def beat(self, target: str, progress: Progress) -> None:
+        """Tell other processes and machines that the run on `target` is alive, and how far it is."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE runs SET beat = ?, workers = ?, done = ?, failed = ?, skipped = ?, rate = ? "
+                "WHERE target = ?",
+                (time.time(), *astuple(progress), to_sql(target)),
             )
 
     def _refuse_living(self, target: str) -> None:
-        for holder, pid, host, started in self.living():
-            if holder == target or "." in (holder, target):
+        for run in self.living():
+            if run.target == target or "." in (run.target, target):
                 raise JobError(
                     [
-                        f"{self.path.parent}: another run is working here (process {pid} on {host}, "
-                        f"since {started}); wait for it, stop it, or choose another OUT"
+                        f"{self.path.parent}: another run is working here (process {run.pid} on {run.host}, "
+                        f"since {run.since}); wait for it, stop it, or choose another OUT"
                     ]
                 )
 
-    def living(self) -> list[tuple[str, int, str, str]]:
-        """Return (target, process, host, start) of the runs that are alive; a dead process holds nothing."""
-        rows = self._rows("SELECT target, pid, host, started_at, created, beat FROM runs")
+    def living(self) -> list[Living]:
+        """Return the runs that are alive; a dead process holds nothing."""
+        rows = self._rows(
+            "SELECT created, beat, target, pid, host, started_at, total, "
+            "workers, done, failed, skipped, rate FROM runs"
+        )
+        here = socket.gethostname()
         return [
-            (from_sql(target), pid, host, started)
-            for target, pid, host, started, created, beat in rows
-            if (_is_alive(pid, created) if host == socket.gethostname() else time.time() - beat < _SILENT)
+            Living(from_sql(target), pid, host, since, total, Progress(*(value or 0 for value in progress)))
+            for created, beat, target, pid, host, since, total, *progress in rows
+            if (_is_alive(pid, created) if host == here else time.time() - beat < _SILENT)
         ]
+
+    def workers(self, since: str) -> list[tuple[str, int]]:
+        """Return which workers have made results since a time, and how many each."""
+        query = (
+            "SELECT worker, count(*) FROM results WHERE finished_at >= ? AND worker > '' "
+            "GROUP BY 1 ORDER BY 1"
+        )
+        return [(from_sql(worker), int(count)) for worker, count in self._rows(query, (since,))]
+
+
+def _as_current(version: int) -> str:
+    """Return SQL after which a ledger of an older version reads like one of this; the file stays as it is."""
+    lacking = _ADDED if version < _VERSION else {}
+    nulls = {table: ", ".join(f"NULL AS {one.split()[0]}" for one in new) for table, new in lacking.items()}
+    return "".join(
+        f"CREATE TEMP VIEW {table} AS SELECT *, {columns} FROM main.{table};"  # noqa: S608  # our own names
+        for table, columns in nulls.items()
+    )
 
 
 def _is_alive(pid: int, created: float) -> bool:
@@ -270,6 +384,12 @@ def _is_alive(pid: int, created: float) -> bool:
         return abs(psutil.Process(pid).create_time() - created) < 2
     except psutil.Error:
         return False
+
+
+def _refusal(folder: Path) -> str:
+    """Return why a folder cannot be written."""
+    is_fixed = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+    return "read-only file system" if is_fixed else "permission denied"
 
 
 def _values(record: Record) -> list[Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from typing import Any
 
 import psutil
 
@@ -27,19 +28,26 @@ class Budget:
 
     def __init__(self) -> None:
         self._held, self._changed = 0, threading.Condition()
+        self._gate: AbstractContextManager[Any] = nullcontext()
+        self._small: int | None = None
+
+    def share(self, small: int, gate: AbstractContextManager[Any]) -> None:
+        """Let inputs above `small` bytes in only through a gate that other processes have too."""
+        self._small, self._gate = small, gate
 
     @contextmanager
     def held(self, size: int, limit: int) -> Iterator[None]:
         """Wait until `size` bytes fit below `limit`, then hold them."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._held == 0 or self._held + size <= limit)
-            self._held += size
-        try:
-            yield
-        finally:
+        with self._gate if self._small is not None and size > self._small else nullcontext():
             with self._changed:
-                self._held -= size
-                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._held == 0 or self._held + size <= limit)
+                self._held += size
+            try:
+                yield
+            finally:
+                with self._changed:
+                    self._held -= size
+                    self._changed.notify_all()
 
 
 MEMORY = Budget()

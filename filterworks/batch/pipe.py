@@ -26,7 +26,9 @@ def filter_piped(job: SeriesJob, source: str, stdout: BinaryIO) -> Mapping[str, 
     """
     out = job.output.path
     name = f"-{''.join(Path(job.input.paths[0]).suffixes[-2:])}" if out == "-" else out
-    task: SeriesTask = job.task(input=source, output=name, partial="", known=None, threads=1, is_drawn=False)
+    task: SeriesTask = job.task(
+        input=source, output=name, partial="", known=None, content=None, threads=1, is_drawn=False
+    )
     shown = job.input.paths[0] if job.input.paths[0] != "-" else "standard input"
     if out == "-" and name.endswith(PARQUET_SUFFIXES):
         raise JobError([f"{shown}: Parquet cannot be written to standard output"])

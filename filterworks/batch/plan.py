@@ -5,16 +5,23 @@ from __future__ import annotations
 import glob
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Record, from_sql, to_sql
+from filterworks.batch.names import are_one, look, outside, refused_by_windows
 from filterworks.errors import JobError
 
 # Problems of one kind that are spelled out before the rest is only counted.
 _SHOWN = 10
+# Look-alikes that are tried on the file system; were there more that are one, the second of each would fail.
+_TRIED = 100
+
+
+_SMALL = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class Worklist:
 
     def __init__(self, folder: Path, target: str) -> None:
         self.folder, self.target, self.ignored = folder, target, 0
+        self._folder = ("/", "/")
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute("BEGIN")
         self._database.execute(
@@ -51,7 +59,7 @@ class Worklist:
 
     def add(self, item: Item) -> str | None:
         """Add an item; return the other input if two inputs would have one output."""
-        values = (to_sql(item.output), to_sql(item.input), to_sql(os.path.realpath(item.input)))
+        values = (to_sql(item.output), to_sql(item.input), to_sql(self._place(item.input)))
         try:
             self._database.execute(
                 "INSERT INTO items VALUES (?, ?, ?, ?, ?, NULL, NULL)", (*values, item.size, item.mtime_ns)
@@ -61,8 +69,22 @@ class Worklist:
             return from_sql(row[0])
         return None
 
+    def _place(self, path: str) -> str:
+        """Return ``os.path.realpath(path)``; the links of a folder are followed once for all of its files."""
+        if os.path.islink(path):  # noqa: PTH114  # called for every file of a tree
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)  # as above
+        if folder != self._folder[0]:
+            self._folder = folder, os.path.realpath(folder)
+        return os.path.join(self._folder[1], name)  # noqa: PTH118  # as above
+
     def __len__(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM items").fetchone()[0])
+
+    def are_small(self) -> bool:
+        """Whether an input takes less time to read and write than Python takes to deal with it."""
+        mean, most = self._database.execute("SELECT avg(size), max(size) FROM items").fetchone()
+        return bool(most) and mean <= _SMALL and most <= 16 * _SMALL
 
     def __iter__(self) -> Iterator[Item]:
         cursor = self._database.execute("SELECT input, output, size, mtime_ns FROM items ORDER BY rowid")
@@ -96,6 +118,22 @@ class Worklist:
         query = "SELECT 1 FROM items WHERE place = ? LIMIT 1"
         return self._database.execute(query, (to_sql(place),)).fetchone() is not None
 
+    def look_alikes(self) -> Iterator[list[tuple[str, str]]]:
+        """Yield (output, input) of the items whose outputs some file system would take for one."""
+        self._database.create_function("look", 1, look, deterministic=True)
+        groups = self._database.execute(
+            "SELECT look(output) AS name FROM items GROUP BY name HAVING count(*) > 1 LIMIT ?", (_TRIED,)
+        ).fetchall()
+        for (name,) in groups:
+            rows = self._database.execute("SELECT output, input FROM items WHERE look(output) = ?", (name,))
+            yield [(from_sql(output), from_sql(source)) for output, source in rows]
+
+    def keep(self, outputs: Iterable[str]) -> None:
+        """Drop the items with other outputs than these."""
+        self._database.execute("CREATE TEMP TABLE kept (output PRIMARY KEY)")
+        self._database.executemany("INSERT INTO kept VALUES (?)", ((to_sql(output),) for output in outputs))
+        self._database.execute("DELETE FROM items WHERE output NOT IN (SELECT output FROM kept)")
+
     def close(self) -> None:
         """Drop the temporary database."""
         self._database.close()
@@ -122,10 +160,13 @@ def make_worklist(job: AnyJob) -> Worklist:
     if not problems and not len(worklist):
         what = ", ".join(job.input.paths)
         problems = [f"{what}: no {job.NOUN} here ({worklist.ignored} other files); {job.accepted()}"]
-    problems = problems or _clobbered(worklist, job)
+    problems = problems or _look_alikes(worklist) or _clobbered(worklist, job)
     if problems:
         worklist.close()
         raise JobError(_shortened(problems))
+    if job.run.retry_failed:
+        with Ledger(folder, create=False) as ledger:
+            worklist.keep(record.output for record in ledger.failures())
     return worklist
 
 
@@ -277,8 +318,11 @@ def _fill(worklist: Worklist, sources: list[_Source], job: AnyJob, problems: lis
 
 def _add(worklist: Worklist, path: str, inside: str) -> str | None:
     output = os.path.normpath(inside)
-    if output.startswith("..") or os.path.isabs(output):  # noqa: PTH117  # text from a glob
+    if outside(output):
         return f"{path}: its result would lie outside of {worklist.folder}"
+    refusal = refused_by_windows(output) if os.name == "nt" else None
+    if refusal:
+        return f"{path}: its result cannot have its name: {refusal}"
     try:
         status = os.stat(path)  # noqa: PTH116  # called for every file of a tree
     except OSError:
@@ -291,6 +335,19 @@ def _add(worklist: Worklist, path: str, inside: str) -> str | None:
     return f"{other} and {path} would both become {place}; give them different names or outputs"
 
 
+def _look_alikes(worklist: Worklist) -> list[str]:
+    """Return a sentence for every two outputs that the file system of the results takes for one."""
+    problems = []
+    for names in worklist.look_alikes():
+        for (first, one), (second, other) in combinations(names, 2):
+            if are_one(worklist.folder, first, second):
+                problems.append(
+                    f"{one} and {other} would both become {worklist.folder / first}: this file system takes "
+                    "their names for one; give them different names or outputs"
+                )
+    return problems
+
+
 def covers(record: Record | None) -> bool:
     """Return whether the ledger knows of a result that it made itself."""
     return record is not None and record.output_hash is not None
@@ -298,23 +355,26 @@ def covers(record: Record | None) -> bool:
 
 def _clobbered(worklist: Worklist, job: AnyJob) -> list[str]:
     """Return a sentence for every output that would replace an input, a folder or a stranger's file."""
-    problems = []
-    inside: dict[Path, bool] = {}
+    problems: list[str] = []
+    # Of each folder of results: whether it is inside, and whether it is there at all.
+    folders: dict[str, tuple[bool, bool]] = {}
+    if not worklist.folder.exists():
+        return problems
     with Ledger(worklist.folder, create=False) as ledger:
         for item in worklist:
-            place = worklist.folder / item.output
-            if place.parent not in inside:
-                inside[place.parent] = worklist.target != "." or worklist.owns(str(place.parent))
-            if not inside[place.parent]:
-                problems.append(
-                    f"{place.parent}: is a link that leads out of {worklist.folder}; remove it first"
-                )
+            place = os.path.join(worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
+            parent = os.path.dirname(place)  # noqa: PTH120  # as above
+            if parent not in folders:
+                folders[parent] = worklist.target != "." or worklist.owns(parent), os.path.lexists(parent)
+            is_inside, is_there = folders[parent]
+            if not is_inside:
+                problems.append(f"{parent}: is a link that leads out of {worklist.folder}; remove it first")
                 continue
-            if not os.path.lexists(place):
+            if not is_there or not os.path.lexists(place):
                 continue
             if worklist.is_input(os.path.realpath(place)):
                 problems.append(f"{place}: is an input; results never replace inputs, choose another output")
-            elif place.is_dir():
+            elif os.path.isdir(place):  # noqa: PTH112  # as above
                 problems.append(f"{place}: is a folder; the result of {item.input} cannot have its name")
             elif not job.output.overwrite and not covers(ledger.find(item.output)):
                 problems.append(f"{place}: exists and was not made by filterworks; --overwrite replaces it")

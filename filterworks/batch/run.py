@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -10,31 +11,30 @@ import threading
 import time
 import uuid
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from filterworks.batch.cluster import Pool, pool
+from filterworks import __version__
+from filterworks.batch.cluster import pool
+from filterworks.batch.handout import COMMIT, Handout
 from filterworks.batch.job import AnyJob
-from filterworks.batch.ledger import Ledger, Record
+from filterworks.batch.ledger import Ledger, Progress, Record
 from filterworks.batch.plan import Item, Worklist, covers
-from filterworks.batch.tasks import SHARES, Outcome, Task, perform
+from filterworks.batch.tasks import SHARES, Outcome, Task
 from filterworks.batch.unfinished import NAME as UNFINISHED
 from filterworks.batch.unfinished import sweep
 from filterworks.errors import JobError, LedgerError
 
 _PARTIAL = ".filterworks-"
-# Tasks given out per worker: enough that none waits, few enough that memory stays flat.
-_WINDOW = 3
-# Finished results are recorded together at least this often, in seconds.
-_COMMIT = 0.25
 _TALLIES = 1000
-# Runs on other machines hear of this one so often, in seconds.
-_BEAT = 30.0
+# Others hear of this run so often, in seconds, and of its rate over so many such times.
+_BEAT = 1.0
+_PACE = 20
 
 
 class Observer(Protocol):
@@ -66,6 +66,8 @@ class Report:
         How many results were recomputed with scipy, and the largest difference in units of what is allowed.
     interrupted
         Whether the run was stopped before its end.
+    broken
+        Why it could not go on to its end, or None.
     seconds
         Time taken.
     """
@@ -78,12 +80,13 @@ class Report:
     verified: int = 0
     worst: float = 0.0
     interrupted: bool = False
+    broken: str | None = None
     seconds: float = 0.0
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some failed, 130 interrupted."""
-        return 130 if self.interrupted else int(self.failed > 0)
+        """0 all done, 1 some failed or the run could not go on, 130 interrupted."""
+        return 130 if self.interrupted else int(self.failed > 0 or self.broken is not None)
 
 
 @dataclass
@@ -94,27 +97,55 @@ class _Run:
     partials: Path
     observer: Observer
     report: Report
+    workers: int = 0
+    counter: int = 0
     waiting: list[tuple[Item, Outcome]] = field(default_factory=list)
     committed: float = 0.0
     beaten: float = 0.0
+    # When how many were settled, lately: the rate that others are told.
+    pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_PACE))
+
+    def task(self, item: Item, threads: int) -> Task:
+        """Return what a worker is to do."""
+        self.counter += 1
+        return _task(self, item, self.counter, threads)
 
     def settle(self, item: Item, outcome: Outcome) -> None:
         """Take an outcome in; recorded and named with others by :meth:`commit`."""
         self.waiting.append((item, outcome))
-        if time.monotonic() - self.committed > _COMMIT or len(self.waiting) >= _TALLIES:
+        if time.monotonic() - self.committed > COMMIT or len(self.waiting) >= _TALLIES:
             self.commit()
 
     def commit(self) -> None:
         """Record all waiting results, then give them their names, in this order."""
+        self.observer.moved(sum(list(SHARES.values())))
+        if self.waiting and not self.partials.is_dir():
+            raise LedgerError(f"{self.worklist.folder}: has vanished during the run")
         kept = [(item, self._nameable(item, outcome)) for item, outcome in self.waiting]
         self.waiting.clear()
         self.committed = time.monotonic()
-        if self.committed - self.beaten > _BEAT:
-            self.ledger.beat(self.worklist.target)
-            self.beaten = self.committed
         self._record(kept)
         for item, outcome in kept:
             self._tell(item, self._named(item, outcome))
+        if self.committed - self.beaten > _BEAT:
+            self.beat()
+
+    def is_over(self) -> bool:
+        """Whether one has failed and that is enough."""
+        if not self.job.run.fail_fast:
+            return False
+        return self.report.failed > 0 or any(outcome.state == "failed" for _, outcome in self.waiting)
+
+    def beat(self) -> None:
+        """Tell other processes how far this run is."""
+        report, now = self.report, time.monotonic()
+        settled = report.done + report.failed + report.skipped
+        self.pace.append((now, settled))
+        since, before = self.pace[0]
+        rate = (settled - before) / (now - since) if now > since else 0.0
+        progress = Progress(self.workers, report.done, report.failed, report.skipped, rate)
+        self.ledger.beat(self.worklist.target, progress)
+        self.beaten = now
 
     def _record(self, kept: list[tuple[Item, Outcome]]) -> None:
         """Record outcomes; on a full disk the newest half makes room for the others, until they fit."""
@@ -136,10 +167,13 @@ class _Run:
         """Give a recorded result its name; return the outcome, a failure if that cannot be done."""
         if outcome.state != "done":
             return outcome
-        place = self.worklist.folder / item.output
+        place = os.path.join(self.worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            Path(outcome.partial).replace(place)
+            try:
+                os.replace(outcome.partial, place)  # noqa: PTH105  # as above
+            except FileNotFoundError:
+                Path(place).parent.mkdir(parents=True, exist_ok=True)
+                Path(outcome.partial).replace(place)
         except OSError as error:
             failure = Outcome("failed", error=f"{place}: cannot be written: {error.strerror}")
             self.ledger.write([_record(self.job, item, failure)])
@@ -148,7 +182,7 @@ class _Run:
 
     def _nameable(self, item: Item, outcome: Outcome) -> Outcome:
         """Return a failure instead if a stranger's file has appeared under the result's name."""
-        place = self.worklist.folder / item.output
+        place = os.path.join(self.worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
         if outcome.state != "done" or self.job.output.overwrite or not os.path.lexists(place):
             return outcome
         if covers(self.ledger.find(item.output)):
@@ -181,8 +215,6 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
     JobError
         If another run works on the same output, the output folder cannot be written, or the cluster
         that the job names cannot be used: nothing was done.
-    LedgerError
-        If the ledger cannot be written any more.
     """
     start = time.perf_counter()
     report = Report(worklist)
@@ -196,12 +228,37 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
         ledger.running(worklist.target, total),
         _partials(worklist, ledger) as partials,
         _one_interrupt(lambda: shutil.rmtree(partials, True)) as stop,
-        pool(job, total) as workers,
+        pool(job, total, are_small=worklist.are_small()) as workers,
     ):
         observer.started(total)
-        _give_out(_Run(job, worklist, ledger, partials, observer, report), workers, stop)
+        ledger.keep_recipe(job.signature, job.recipe)
+        run = _Run(job, worklist, ledger, partials, observer, report, workers.workers)
+        handout = Handout(run, workers, stop, iter(worklist), total)
+        try:
+            run.beat()
+            handout.run()
+        except LedgerError as error:
+            handout.broken = str(error)
+        report.broken = handout.broken
+        report.interrupted = stop.is_set() and next(iter(worklist.unsettled()), None) is not None
+    if report.done:
+        _write_through(worklist.folder)
     report.seconds = time.perf_counter() - start
     return report
+
+
+def _write_through(folder: Path) -> None:
+    """Wait until the disk has everything of the file system that `folder` is on."""
+    try:
+        place = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # it has vanished, or folders cannot be opened here
+    try:
+        ctypes.CDLL(None).syncfs(place)
+    except (AttributeError, OSError):
+        getattr(os, "sync", lambda: None)()
+    finally:
+        os.close(place)
 
 
 @contextmanager
@@ -209,11 +266,8 @@ def _partials(worklist: Worklist, ledger: Ledger) -> Iterator[Path]:
     """Provide the folder of results without a name, and remove those that dead runs left behind."""
     for left in worklist.folder.glob(f"{_PARTIAL}*"):
         target = left.name.removeprefix(_PARTIAL).split("-")[0]
-        if (
-            left.name != UNFINISHED
-            and left.is_dir()
-            and target not in {str(pid) for _, pid, _, _ in ledger.living() if pid != os.getpid()}
-        ):
+        alive = {str(run.pid) for run in ledger.living() if run.pid != os.getpid()}
+        if left.name != UNFINISHED and left.is_dir() and target not in alive:
             shutil.rmtree(left, ignore_errors=True)
     folder = worklist.folder / f"{_PARTIAL}{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
@@ -251,78 +305,34 @@ def _one_interrupt(abandon: Callable[[], object]) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _give_out(run: _Run, workers: Pool, stop: threading.Event) -> None:
-    """Keep a bounded number of tasks in flight until the worklist or the patience ends."""
-    items = iter(run.worklist)
-    flying: dict[Future[Outcome], Item] = {}
-    counter = 0
-    more = True
-    while more or flying:
-        while more and len(flying) < _WINDOW * workers.workers:
-            item = None if stop.is_set() or _has_failed(run) else next(items, None)
-            if item is None:
-                more = False
-                break
-            counter += 1
-            task = _task(run, item, counter, workers.threads)
-            flying[workers.executor.submit(perform, task)] = item
-        if stop.is_set() or _has_failed(run):
-            more = False
-            _drop_queued(flying)
-        run.observer.moved(sum(list(SHARES.values())))
-        ready, _ = wait(flying, timeout=_COMMIT, return_when=FIRST_COMPLETED)
-        for future in ready:
-            item = flying.pop(future)
-            run.settle(item, _outcome(future, item))
-        if not ready:
-            run.commit()
-    run.commit()
-    run.report.interrupted = stop.is_set() and next(iter(run.worklist.unsettled()), None) is not None
-
-
-def _has_failed(run: _Run) -> bool:
-    if not run.job.run.fail_fast:
-        return False
-    return run.report.failed > 0 or any(outcome.state == "failed" for _, outcome in run.waiting)
-
-
-def _drop_queued(flying: dict[Future[Outcome], Item]) -> None:
-    for future in [future for future in flying if future.cancel()]:
-        del flying[future]
-
-
-def _outcome(future: Future[Outcome], item: Item) -> Outcome:
-    try:
-        return future.result()
-    except Exception as error:  # the worker died; what it raised is not ours to foresee
-        return Outcome("failed", error=f"{item.input}: its worker was lost ({type(error).__name__}): {error}")
-
-
 def _task(run: _Run, item: Item, number: int, threads: int) -> Task:
     job, folder = run.job, run.worklist.folder
-    record = run.ledger.find(item.output)
+    record = None if job.run.force else run.ledger.find(item.output)
+    known = _known(job, item, record)
+    by_content = job.run.check == "content"
     # The workers of another machine do not share this process' current folder.
     located = os.path.abspath if job.run.scheduler else str
     return job.task(
         input=located(item.input),
-        output=located(folder / item.output),
-        partial=located(run.partials / f"{number}{Path(item.output).suffix}"),
-        known=_known(job, item, record),
+        output=located(os.path.join(folder, item.output)),  # noqa: PTH118  # called for every file of a tree
+        partial=located(f"{run.partials}{os.sep}{number}{os.path.splitext(item.output)[1]}"),  # noqa: PTH122  # as above
+        known=known,
+        content=((record and known and record.input_hash) or "") if by_content else None,
         threads=threads,
-        is_drawn=_is_drawn(item.output, job.run.verify),
+        is_drawn=is_drawn(item.output, job.run.verify),
     )
 
 
 def _known(job: AnyJob, item: Item, record: Record | None) -> tuple[int, str] | None:
-    """Return the identity of a result that was made from this very input in this very way."""
+    """Return the identity of a result that was made from this very input in this very way.
+
+    Where inputs are told apart by their content, the worker compares that.
+    """
     if record is None or record.error is not None or record.output_size is None or record.output_hash is None:
         return None
-    same = (record.input, record.input_size, record.input_mtime_ns, record.signature) == (
-        _identity(item),
-        item.size,
-        item.mtime_ns,
-        job.signature,
-    )
+    same = (record.input, record.signature) == (_identity(item), job.signature)
+    if job.run.check == "time":
+        same = same and (record.input_size, record.input_mtime_ns) == (item.size, item.mtime_ns)
     return (record.output_size, record.output_hash) if same else None
 
 
@@ -342,16 +352,21 @@ def _record(job: AnyJob, item: Item, outcome: Outcome) -> Record:
         outcome.digest if done else None,
         outcome.seconds,
         outcome.error,
+        outcome.content,
+        outcome.worker,
+        __version__,
+        outcome.attempts,
     )
 
 
-def _is_drawn(output: str, share: float) -> bool:
+def is_drawn(output: str, share: float) -> bool:
     """Return whether an output belongs to the random share; the same ones in every run."""
     return zlib.crc32(output.encode(errors="surrogateescape")) < share * 2**32
 
 
 def _entry(worklist: Worklist, item: Item, outcome: Outcome) -> dict[str, object]:
-    entry: dict[str, object] = {"input": item.input, "output": str(worklist.folder / item.output)}
+    place = os.path.join(worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
+    entry: dict[str, object] = {"input": item.input, "output": place}
     if outcome.state == "failed":
         entry["error"] = outcome.error
         if outcome.trace:

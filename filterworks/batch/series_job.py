@@ -136,6 +136,17 @@ class SeriesJob(AnyJob):
         settings = ",".join(f"{key}={value}" for key, value in given.items())
         return abridged(f"{self.chain} > {settings or 'table'}")
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The tables of a job that makes the same results, as long as the files that filters name stay."""
+        return {
+            "input": self.input.model_dump(exclude={"paths", "recursive"}, exclude_defaults=True)
+            | {"kind": "series"},
+            "filter": list(self._located()),
+            "output": self.output.model_dump(include={"suffix"}, exclude_defaults=True),
+            "series": self.series.model_dump(exclude_defaults=True),
+        }
+
     @classmethod
     def accepts(cls, name: str) -> bool:
         """Return whether a file's suffix is one that can be read."""

@@ -6,20 +6,26 @@ returns plain values only.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import traceback
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from filterworks.batch.digests import digest
-from filterworks.errors import FilterworksError
+from filterworks.errors import FileError, FilterworksError
 
 # How much of a task is done, by its `partial`, while it runs in this process.
 SHARES: dict[str, float] = {}
+# A share of small tasks goes back after so many seconds: interruptions are heard, deaths cost little.
+_PATIENCE = 0.5
+_OPENCV_NO_MEMORY = -4
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,9 @@ class Task(ABC):
         the file its name.
     known
         (size, hash) of a result that is recorded for just this; if it is intact, nothing is done.
+    content
+        Hash of the input that `known` was made from, empty if there is none: it is compared, and the
+        input's hash is recorded. None: inputs are told apart by size and time.
     threads
         For libraries inside this task.
     """
@@ -66,6 +75,7 @@ class Task(ABC):
     output: str
     partial: str
     known: tuple[int, str] | None
+    content: str | None
     threads: int
 
     @abstractmethod
@@ -91,6 +101,12 @@ class Outcome:
         What was found on the way.
     partial
         Where the result waits for its name.
+    content
+        Hash of the input, where the task was to tell.
+    worker
+        Host and process that did it.
+    attempts
+        How often it was tried in this run.
     """
 
     state: Literal["done", "skipped", "failed"]
@@ -101,47 +117,90 @@ class Outcome:
     seconds: float = 0.0
     made: Made = Made()
     partial: str = ""
+    content: str | None = None
+    worker: str = ""
+    attempts: int = 1
+
+
+def perform_all(tasks: Sequence[Task]) -> list[Outcome]:
+    """Do one task after the other; those that half a second was too short for have no outcome."""
+    end = time.perf_counter() + _PATIENCE
+    outcomes: list[Outcome] = []
+    for task in tasks:
+        outcomes.append(perform(task))
+        if time.perf_counter() > end:
+            break
+    return outcomes
 
 
 def perform(task: Task) -> Outcome:
     """Do one task; whatever goes wrong with this one file is told in the outcome, not raised."""
-    try:
-        return _performed(task)
-    finally:
-        SHARES.pop(task.partial, None)
-
-
-def _performed(task: Task) -> Outcome:
     start = time.perf_counter()
     # An attempt on a cluster may be repeated while the first one is still alive.
-    partial = Path(task.partial)
-    partial = partial.with_stem(f"{partial.stem}-{uuid.uuid4().hex[:8]}")
+    stem, suffix = os.path.splitext(task.partial)  # noqa: PTH122  # called for every file of a tree
+    partial = f"{stem}-{uuid.uuid4().hex[:8]}{suffix}"
     try:
-        if task.known is not None and _is_intact(Path(task.output), *task.known):
-            return Outcome("skipped", size=task.known[0], digest=task.known[1])
-        made = task.make(partial)
-        size, content = partial.stat().st_size, made.digest or digest(partial)
-    except FilterworksError as error:
-        return _failed(partial, start, str(error).replace(str(partial), f"{task.input}: {task.output}"))
-    except OSError as error:
-        return _failed(partial, start, f"{task.input}: {error.strerror or error}")
-    except MemoryError:
-        return _failed(partial, start, f"{task.input}: not enough memory to filter it")
+        outcome = _performed(task, Path(partial))
     except Exception as error:  # one file's bug must not end the run; it keeps its traceback
-        reason = f"{task.input}: internal error, please report it: {type(error).__name__}: {error}"
-        return _failed(partial, start, reason, traceback.format_exc())
+        Path(partial).unlink(missing_ok=True)
+        reason, trace = _reason(task, partial, error)
+        outcome = Outcome("failed", error=reason, trace=trace)
+    finally:
+        SHARES.pop(task.partial, None)
+    return replace(outcome, seconds=time.perf_counter() - start, worker=_worker())
+
+
+def _performed(task: Task, partial: Path) -> Outcome:
+    content = None if task.content is None else digest(Path(task.input))
+    if task.known is not None and task.content == content and _is_intact(Path(task.output), *task.known):
+        return Outcome("skipped", size=task.known[0], digest=task.known[1], content=content)
+    made = task.make(partial)
     if made.difference is not None and made.difference > 1:
-        reason = (
+        raise FileError(
             f"{task.input}: the result differs from scipy's by {made.difference:.3g} times what is allowed"
         )
-        return _failed(partial, start, reason)
-    seconds = time.perf_counter() - start
-    return Outcome("done", size=size, digest=content, seconds=seconds, made=made, partial=str(partial))
+    size, written = partial.stat().st_size, made.digest or digest(partial)
+    return Outcome("done", size=size, digest=written, made=made, partial=str(partial), content=content)
 
 
-def _failed(partial: Path, start: float, reason: str, trace: str | None = None) -> Outcome:
-    partial.unlink(missing_ok=True)
-    return Outcome("failed", error=reason, trace=trace, seconds=time.perf_counter() - start)
+def _reason(task: Task, partial: str, error: Exception) -> tuple[str, str | None]:
+    """Return why a task failed, in one line, and the traceback if nobody expects such a failure."""
+    if _is_for_memory(error):
+        return f"{task.input}: not enough memory to filter it{_memory_limit()}", None
+    if isinstance(error, FilterworksError):
+        return str(error).replace(partial, f"{task.input}: {task.output}"), None
+    if isinstance(error, OSError):
+        return f"{task.input}: {error.strerror or error}", None
+    reason = f"{task.input}: internal error, please report it: {type(error).__name__}: {error}"
+    return " ".join(reason.split()), "".join(traceback.format_exception(error))
+
+
+def _is_for_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out: OpenCV has an error of its own for that, readers name the file first."""
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "code", None) == _OPENCV_NO_MEMORY:
+            return True
+        error = error.__cause__
+    return False
+
+
+def _memory_limit() -> str:
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return ""
+    limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS)]
+    finite = [limit for limit in limits if limit != resource.RLIM_INFINITY]
+    return f" ({_worker()} may use {min(finite) / 2**20:,.0f} MiB)" if finite else ""
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _worker() -> str:
+    return f"{_host()}:{os.getpid()}"
 
 
 def _is_intact(path: Path, size: int, content: str) -> bool:

@@ -1,9 +1,7 @@
-"""``images``, ``run`` and ``status``."""
+"""``images`` and ``run``."""
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,21 +9,7 @@ from typing import Any
 
 import click
 
-from filterworks.cli.console import expected_errors, observer, print_plan, print_report, summarise
-
-
-class _Share(click.ParamType[float]):
-    """A share of all, written ``5%`` or ``0.05``."""
-
-    name = "SHARE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(%?)\s*", str(value))
-        share = float(match[1]) / (100 if match[2] else 1) if match else -1
-        if not 0 <= share <= 1:
-            self.fail(f"must be a share such as 5% or 0.05; got {value}", param, ctx)
-        return share
-
+from filterworks.cli.console import Share, expected_errors, observer, print_plan, print_report, summarise
 
 _COMMON = (
     click.option("--overwrite", is_flag=True, help="Replace files in OUT that filterworks did not make."),
@@ -36,6 +20,13 @@ _COMMON = (
         "--memory", metavar="SIZE", help="What a process may hold, as 512MiB; a quarter of what is free."
     ),
     click.option("--scheduler", metavar="ADDRESS", help="An existing Dask cluster, as tcp://host:8786."),
+    click.option(
+        "--check",
+        type=click.Choice(["time", "content"]),
+        help="How an input is known to be the same as last time: size and time, or its hash; time.",
+    ),
+    click.option("--retry-failed", is_flag=True, help="Do only what failed last time."),
+    click.option("--force", is_flag=True, help="Make results again although they are intact."),
     click.option("--no-recursive", is_flag=True, help="Leave out the folders inside INPUT."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output."),
     click.option("-q", "--quiet", is_flag=True, help="Print failures only."),
@@ -54,9 +45,7 @@ _IMAGES = (
     ),
     click.option("--overviews", is_flag=True, help="Add smaller copies to TIFFs, each half as large."),
     click.option("--volume", is_flag=True, help="Filter stacks along their pages too, in 3-D."),
-    click.option(
-        "--verify", type=_Share(), help="Recompute a random share of the results with scipy, as 5%."
-    ),
+    click.option("--verify", type=Share(), help="Recompute a random share of the results with scipy, as 5%."),
 )
 
 
@@ -200,6 +189,9 @@ def overridden(
             "scheduler": options["scheduler"],
             "memory": options["memory"],
             "fail_fast": options["fail_fast"] or None,
+            "check": options["check"],
+            "retry_failed": options["retry_failed"] or None,
+            "force": options["force"] or None,
         },
     }
     for section, values in own.items():
@@ -226,50 +218,7 @@ def execute(job: Any, options: dict[str, Any]) -> int:
             report = run_job(job, worklist, told)
         if options["as_json"]:
             print_report(report, sys.stdout)
-        if not options["quiet"]:
-            summarise(report)
+        summarise(report, quiet=options["quiet"])
         return report.exit_code
     finally:
         worklist.close()
-
-
-@click.command()
-@click.argument("out", metavar="OUT")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-@expected_errors
-def status(out: str, as_json: bool) -> int:
-    """Tell what has been done in an output folder: from its ledger, also while a run is working.
-
-    Exit code 1 if inputs failed.
-
-    \b
-    Example:
-      filterworks status smooth/
-    """
-    import json
-
-    from filterworks.batch.ledger import NAME, Ledger
-    from filterworks.errors import JobError
-
-    folder = Path(out) if os.path.isdir(out) else Path(out).parent  # noqa: PTH112  # no error on odd paths
-    if not os.path.exists(folder / NAME):  # noqa: PTH110  # as above
-        raise JobError([f"{out}: holds no ledger: filterworks has not written results here"])
-    with Ledger(folder, create=False) as ledger:
-        counts, failures, running = ledger.counts(), ledger.failures(), ledger.living()
-        chains = ledger.signatures()
-    if as_json:
-        failed = [{"input": f.input, "output": str(folder / f.output), "error": f.error} for f in failures]
-        runs = [{"target": t, "process": p, "host": h, "since": s} for t, p, h, s in running]
-        made = [{"chain": chain, "results": count} for chain, count in chains]
-        click.echo(
-            json.dumps({"done": counts["done"], "failed": failed, "chains": made, "running": runs}, indent=1)
-        )
-        return int(bool(failures))
-    click.echo(f"{folder}: {counts['done']} done, {counts['failed']} failed")
-    for chain, count in chains:
-        click.echo(f"  {count} by {chain}")
-    for _, pid, host, started in running:
-        click.echo(f"  running: process {pid} on {host}, since {started}")
-    for failure in failures:
-        click.echo(f"  failed: {failure.error}")
-    return int(bool(failures))

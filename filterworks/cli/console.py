@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
     from filterworks.batch.plan import Item, Worklist
     from filterworks.batch.run import Report
     from filterworks.batch.tasks import Outcome
+
+
+class Share(click.ParamType[float]):
+    """A share of all, written ``5%`` or ``0.05``."""
+
+    name = "SHARE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share as a number from 0 to 1."""
+        match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(%?)\s*", str(value))
+        share = float(match[1]) / (100 if match[2] else 1) if match else -1
+        if not 0 <= share <= 1:
+            self.fail(f"must be a share such as 5% or 0.05; got {value}", param, ctx)
+        return share
 
 
 def expected_errors(command: Callable[..., int | None]) -> Callable[..., int]:
@@ -143,8 +158,14 @@ def observer(quiet: bool, verbose: bool) -> Iterator[Lines]:
         yield bar
 
 
-def summarise(report: Report) -> None:
-    """Say on standard error what a run did."""
+def summarise(report: Report, *, quiet: bool) -> None:
+    """Say on standard error what a run did; if `quiet`, only why it could not go on."""
+    if report.broken:
+        click.echo(
+            f"error: {printable(report.broken)}; what is recorded stays, the same command goes on", err=True
+        )
+    if quiet:
+        return
     rate = f", {report.done / report.seconds:.1f} files/s" if report.done and report.seconds else ""
     parts = [f"{report.done} done", f"{report.failed} failed", f"{report.skipped} already done"]
     shown = [part for part, count in zip(parts, (1, report.failed, report.skipped), strict=True) if count]
@@ -177,6 +198,7 @@ def print_report(report: Report, stream: TextIO) -> None:
         },
         {
             "interrupted": report.interrupted,
+            "broken": report.broken,
             "verified": report.verified,
             "ignored": report.worklist.ignored,
             "seconds": round(report.seconds, 3),

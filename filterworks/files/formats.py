@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, BinaryIO, Protocol, cast
 
 from filterworks.arguments import Array
@@ -99,7 +100,12 @@ class Format:
     @property
     def codec(self) -> Codec:
         """The module, imported when it is first asked for."""
-        return cast("Codec", importlib.import_module(f"filterworks.files.{self.module}"))
+        return _codec(self.module)
+
+
+@cache
+def _codec(module: str) -> Codec:
+    return cast("Codec", importlib.import_module(f"filterworks.files.{module}"))
 
 
 FORMATS = {

@@ -73,6 +73,11 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
     channels = len(frame.factors)
     # A progressive image is held twice: as 16-bit coefficients and as samples.
     source.check_pixels(frame.rows, frame.columns, channels * (3 if frame.progressive else 1))
+    if not frame.progressive and 4 * source.size < _blocks(frame):
+        # Each block takes two codes of a bit at least; libjpeg would fill the rest with grey.
+        raise UnnamedFileError(
+            f"is truncated: {source.size:,} bytes are too few for {frame.columns} × {frame.rows} pixels"
+        )
     colours, inverted = _colours(kept, frame)
     shape = (frame.rows, frame.columns) if channels == 1 else (frame.rows, frame.columns, channels)
     own = Segments(kept, _subsampling(frame), colours)
@@ -83,6 +88,13 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
         yield Page(_decode(data[: end_of(data)], shape, inverted))
 
     return info, pages
+
+
+def _blocks(frame: _Frame) -> int:
+    """Return of how many blocks of 8 × 8 samples the finest channel consists."""
+    across = max(h for h, _ in frame.factors) or 1
+    down = max(v for _, v in frame.factors) or 1
+    return max((frame.columns * h // across // 8) * (frame.rows * v // down // 8) for h, v in frame.factors)
 
 
 def _head(source: Source) -> tuple[tuple[tuple[int, bytes], ...], _Frame]:

@@ -25,6 +25,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _INCH = 0.0254
 _XMP = b"XML:com.adobe.xmp"
 _MAX_PROFILE = 4 << 20
+# Packed pixels may be longer than the pixels by this: headers, and the chunks around small parts.
+_MAX_PADDING = 64 << 10
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 # Chunks whose fourth letter is small may be copied by programs that do not know them (14.2 of the
@@ -57,6 +59,12 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
     data = source.whole(rows * columns * 4 * dtype.itemsize)
     chunks, pixel_data, transparent = _chunks(data, (colour, depth))
     del data
+    packed_limit = 2 * rows * (4 * columns * dtype.itemsize + 1) + _MAX_PADDING
+    if len(pixel_data) > packed_limit:
+        # libpng would inflate all of it, gigabytes perhaps, to throw it away.
+        raise UnnamedFileError(
+            f"is corrupt: {len(pixel_data):,} bytes are far too many for {columns} × {rows} packed pixels"
+        )
     channels = _CHANNELS[colour] + transparent
     alpha: Alpha = "straight" if channels in (2, 4) else "none"
     shape = (rows, columns) if channels == 1 else (rows, columns, channels)
@@ -76,9 +84,14 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
 
 
 def _header(source: Source) -> tuple[int, int, int, int]:
-    length, name, columns, rows, depth, colour = struct.unpack(">8xI4sIIBB", source.at(0, 26))
+    length, name, columns, rows, depth, colour, *methods = struct.unpack(">8xI4sIIBBBBB", source.at(0, 29))
     if name != b"IHDR" or length != 13 or depth not in _DEPTHS.get(colour, ()):
         raise UnnamedFileError(f"is corrupt: its header {name!r} says colour type {colour} with {depth} bits")
+    # libpng would write to the terminal.
+    if methods not in ([0, 0, 0], [0, 0, 1]):
+        raise UnnamedFileError(
+            "is corrupt: its header names an unknown compression, filter or interlace method"
+        )
     return rows, columns, depth, colour
 
 

@@ -15,7 +15,7 @@ import skimage.data
 from PIL import Image
 from scipy import ndimage
 
-from tests.conftest import pixels, tree
+from tests.conftest import pixels, tree, wait_for_results
 
 IMAGES = 9
 
@@ -337,34 +337,6 @@ def test_a_kernel_that_makes_nan_fails_integer_images_only(tmp_path, command):
     assert "NaN" in result.err
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """Two hundred photos in nested folders, and the outputs of an undisturbed run."""
-    base = tmp_path_factory.mktemp("many")
-    photo = skimage.data.astronaut()
-    for i in range(200):
-        folder = base / "in" / f"{i % 7}" / f"{i % 3}"
-        folder.mkdir(parents=True, exist_ok=True)
-        part = np.ascontiguousarray(np.roll(photo, 7 * i, 0)[:300, :320])
-        Image.fromarray(part).save(folder / f"{i}.{('jpg', 'png', 'tif')[i % 3]}")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "filterworks",
-            "images",
-            base / "in",
-            "-o",
-            base / "whole",
-            "-f",
-            "gaussian:sigma=2",
-            "-q",
-        ]
-    )
-    assert done.returncode == 0
-    return base / "in", tree(base / "whole")
-
-
 def test_interrupted_and_continued_equals_undisturbed(many, tmp_path, process):
     source, whole = many
     out = tmp_path / "out"
@@ -385,23 +357,14 @@ def test_interrupted_and_continued_equals_undisturbed(many, tmp_path, process):
     assert tree(out) == whole
 
 
-def wait_for_results(out, count, limit=60):
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        if out.exists() and sum(1 for path in out.rglob("*.*") if ".filterworks" not in str(path)) >= count:
-            return
-        time.sleep(0.02)
-    raise AssertionError("the run made no progress")
-
-
 def test_killed_at_any_moment_nothing_is_lost_or_half_written(many, tmp_path, process):
     source, whole = many
     out = tmp_path / "out"
     arguments = ("images", source, "-o", out, "-f", "gaussian:sigma=2")
     random.seed(4)
-    for _ in range(6):
+    for _ in range(12):
         child = process(*arguments)
-        time.sleep(random.uniform(0.4, 1.3))
+        time.sleep(random.uniform(0.1, 1.5))
         child.kill()
         child.communicate()
         for name, content in tree(out).items() if out.exists() else ():
@@ -552,7 +515,8 @@ def test_a_run_on_another_machine_holds_the_output_while_it_is_heard_of(photos, 
     for age, code in ((10, 2), (1000, 0)):
         with sqlite3.connect(out / ".filterworks.sqlite") as database:
             database.execute(
-                "INSERT OR REPLACE INTO runs VALUES ('.', 7, 0, 'elsewhere', '2026-01-01', 1, ?)",
+                "INSERT OR REPLACE INTO runs (target, pid, created, host, started_at, total, beat) "
+                "VALUES ('.', 7, 0, 'elsewhere', '2026-01-01', 1, ?)",
                 (time.time() - age,),
             )
         database.close()

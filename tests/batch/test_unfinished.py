@@ -123,7 +123,7 @@ def test_every_stop_is_continued_to_the_same_bytes(tmp_path, monkeypatch, option
     out = tmp_path / "out"
     (out / "parts").mkdir(parents=True)
     task = images.ImageTask(
-        input=str(tmp_path / "in.tif"), output=str(out / "o.tif"), partial="", known=None, threads=1,
+        input=str(tmp_path / "in.tif"), output=str(out / "o.tif"), partial="", known=None, content=None, threads=1,
         chain="gaussian:sigma=1.5", range="clip", quality=95, max_pixels=10**9, memory=None, volume=False, overviews=True, verify=True,
     )  # fmt: skip
     undisturbed = task.make(out / "parts" / "whole.tif")

@@ -1,0 +1,86 @@
+"""Processes of this machine for many small images.
+
+Most of the time that a tiny image takes is Python's own, which one process spends on one core only.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+
+from filterworks.batch.cluster import Pool, interrupts_wait, without_main_module
+from filterworks.batch.memory import MEMORY
+from filterworks.batch.tasks import Outcome, Task, perform_all
+
+# What all processes may hold of small images together; of larger ones there is one at a time.
+_SMALL = 256 << 20
+
+
+class Processes(Pool):
+    """Spawned processes; if one dies all are started anew, and all that flew is given out again."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, 1)
+        self._context = multiprocessing.get_context("spawn")
+        self._executor = self._started()
+
+    def _started(self) -> ProcessPoolExecutor:
+        self._spawned = 0
+        with interrupts_wait():
+            arguments = (_SMALL // self.workers, self._context.Lock())
+            return ProcessPoolExecutor(
+                self.workers, mp_context=self._context, initializer=_prepare, initargs=arguments
+            )
+
+    def submit(self, tasks: list[Task]) -> Future[list[Outcome]]:
+        """Give tasks to one process."""
+        try:
+            return self._submit(tasks)
+        except BrokenProcessPool:
+            self._executor.shutdown(wait=True)
+            self._executor = self._started()
+            return self._submit(tasks)
+
+    def _submit(self, tasks: list[Task]) -> Future[list[Outcome]]:
+        if self._spawned >= self.workers:
+            return self._executor.submit(perform_all, tasks)
+        # This is when another process is started.
+        self._spawned += 1
+        with without_main_module(), interrupts_wait():
+            return self._executor.submit(perform_all, tasks)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Pool]:
+    """Provide so many processes."""
+    made = Processes(workers)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def _prepare(small: int, gate: Any) -> None:
+    """Share the memory with the other processes, and end with the main one, however that ends."""
+    MEMORY.share(small, gate)
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)

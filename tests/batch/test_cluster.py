@@ -1,0 +1,214 @@
+"""Clusters whose workers, schedulers and versions are not what they should be; all of them real."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from PIL import Image
+
+from tests.conftest import tree, wait_for_results
+
+# Loaded by each worker: some files kill the process that opens them, or take all its memory.
+KILLER = """
+import ctypes
+from filterworks.files import image, source
+real = source.open_source
+def open_source(path, max_pixels):
+    if "segfault" in path.name:
+        ctypes.string_at(0)
+    held = []
+    while "memory" in path.name:
+        held.append(bytearray(b"1") * (16 << 20))
+    return real(path, max_pixels)
+image.open_source = open_source
+"""
+
+
+@pytest.fixture
+def killer(tmp_path):
+    place = tmp_path / "killer.py"
+    place.write_text(KILLER)
+    return place
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Start a scheduler and its workers as processes; return its address."""
+    started = []
+
+    def start(workers=2, environment=None):
+        place = tmp_path / "scheduler.json"
+        module = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+        started.append(
+            subprocess.Popen(
+                [
+                    *module,
+                    "--port",
+                    "0",
+                    "--scheduler-file",
+                    place,
+                    "--no-dashboard",
+                    "--dashboard-address",
+                    ":0",
+                ],
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        while not place.exists():
+            time.sleep(0.05)
+        module = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", place]
+        started.extend(
+            subprocess.Popen(
+                [*module, "--nthreads", "1", "--no-dashboard"],
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, **(environment or {})},
+            )
+            for _ in range(workers)
+        )
+        from distributed import Client
+
+        with Client(scheduler_file=str(place), set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=60)
+            return client.scheduler.address, started
+
+    yield start
+    for child in started:
+        child.terminate()
+    for child in started:
+        child.wait(30)
+
+
+@pytest.fixture
+def small(photos):
+    for i in range(30):
+        Image.new("L", (40, 30), 5 * i).save(photos / f"plain{i:02d}.png")
+    return photos
+
+
+@pytest.fixture
+def hostile(small):
+    for name in ("segfault.png", "trip/segfault too.png", "memory.png"):
+        Image.new("L", (40, 30), 7).save(small / name)
+    return small
+
+
+def test_a_file_that_kills_its_workers_is_set_aside_and_the_others_are_done(
+    hostile, killer, tmp_path, process, command
+):
+    # Dask takes this for the memory of the machine: 400 MiB for each of two workers.
+    limit = 800 << 20
+    child = process(
+        "images", hostile, "-o", tmp_path / "out", "-f", "sobel", "--workers", "2",
+        env={**os.environ, "DASK_DISTRIBUTED__WORKER__PRELOAD": str(killer)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_RSS, (limit, limit)),
+    )  # fmt: skip
+    _, err = child.communicate(timeout=120)
+    assert child.returncode == 1, err
+    assert "Traceback" not in err
+    status = command("status", tmp_path / "out", "--json").json
+    assert status["done"] == 9 + 30
+    reasons = {os.path.basename(entry["input"]): entry for entry in status["failed"]}
+    assert set(reasons) == {"segfault.png", "segfault too.png", "memory.png"}
+    for name in ("segfault.png", "segfault too.png"):
+        assert (
+            "set aside: its worker died each of 3 times (its process was killed by signal 11"
+            in reasons[name]["error"]
+        )
+        assert reasons[name]["attempts"] == 3
+    assert "not enough memory to filter it" in reasons["memory.png"]["error"]
+    assert " MiB)" in reasons["memory.png"]["error"]
+    for name in reasons:
+        assert f"{name}: " in err
+    (hostile / "segfault.png").unlink()
+    (hostile / "trip" / "segfault too.png").unlink()
+    (hostile / "memory.png").unlink()
+    undisturbed = command("images", hostile, "-o", tmp_path / "whole", "-f", "sobel")
+    assert undisturbed.code == 0
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_workers_killed_one_after_the_other_cost_only_their_tasks(many, tmp_path, process):
+    source, whole = many
+    child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2")
+    for count in (3, 80):
+        wait_for_results(tmp_path / "out", count, limit=120)
+        workers = [
+            one
+            for one in psutil.Process(child.pid).children(recursive=True)
+            if "spawn_main" in " ".join(one.cmdline())
+        ]
+        workers[0].kill()
+    _, err = child.communicate(timeout=180)
+    assert child.returncode == 0, err
+    assert tree(tmp_path / "out") == whole
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_any_number_of_workers_gives_the_same_bytes(workers, small, tmp_path, process, command):
+    chain = ("-f", "gaussian:sigma=1.5 | unsharp_mask:sigma=2")
+    assert command("images", small, "-o", tmp_path / "threads", *chain).code == 0
+    child = process("images", small, "-o", tmp_path / "out", *chain, "--workers", workers)
+    _, err = child.communicate(timeout=120)
+    assert child.returncode == 0, err
+    assert tree(tmp_path / "out") == tree(tmp_path / "threads")
+
+
+def test_a_lost_scheduler_ends_the_run_and_the_next_one_goes_on(many, tmp_path, process, command, cluster):
+    source, whole = many
+    address, started = cluster()
+    arguments = ("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2")
+    child = process(*arguments, "--scheduler", address, "--json")
+    wait_for_results(tmp_path / "out", 5)
+    started[0].kill()
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert f"error: --scheduler {address}: the connection to the scheduler was lost" in err
+    assert "the same command goes on" in err
+    assert '"failed": [],' in out
+    partial = tree(tmp_path / "out")
+    assert 5 <= len(partial) < 200
+    assert all(whole[name] == content for name, content in partial.items())
+    assert command(*arguments, "-q").code == 0
+    assert tree(tmp_path / "out") == whole
+
+
+def test_workers_of_other_versions_are_refused(photos, tmp_path, command, cluster):
+    # What the packages of an environment say of themselves is found along the path.
+    (tmp_path / "old" / "numpy-1.0.dist-info").mkdir(parents=True)
+    (tmp_path / "old" / "numpy-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: numpy\nVersion: 1.0\n"
+    )
+    address, _ = cluster(workers=1, environment={"PYTHONPATH": str(tmp_path / "old")})
+    result = command("images", photos, "-o", tmp_path / "out", "-f", "sobel", "--scheduler", address)
+    assert result.code == 2
+    assert "numpy 1.0 (here " in result.err
+    assert len(result.err.splitlines()) == 1
+    assert tree(tmp_path / "out") == {}
+
+
+def test_a_worker_of_another_version_that_joins_later_does_nothing():
+    from filterworks.batch.worker import SkewError, perform_checked, versions
+
+    assert perform_checked([], versions()) == []
+    with pytest.raises(SkewError, match=r"numpy \S+ \(here 0.1\)"):
+        perform_checked([], {**versions(), "numpy": "0.1"})
+
+
+def test_an_interrupt_twice_leaves_at_once_and_in_silence(many, tmp_path, process):
+    source, whole = many
+    child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2")
+    wait_for_results(tmp_path / "out", 5)
+    for _ in range(2):
+        os.kill(child.pid, signal.SIGINT)
+        time.sleep(0.02)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert err == ""
+    assert all(
+        whole[name] == content for name, content in tree(tmp_path / "out").items() if not name.startswith(".")
+    )
