@@ -208,7 +208,9 @@ def test_an_interrupt_twice_leaves_at_once_and_in_silence(many, tmp_path, proces
         time.sleep(0.02)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert err == ""
+    # Two signals that arrive together are one: then the run ends in its own words.
+    assert err == "" or err.splitlines()[-1].startswith("interrupted: "), err
+    assert "semaphore" not in err
     assert all(
         whole[name] == content for name, content in tree(tmp_path / "out").items() if not name.startswith(".")
     )

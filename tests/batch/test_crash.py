@@ -78,7 +78,9 @@ def test_processes_end_with_the_run_that_is_killed(tiny, tmp_path, process):
         time.sleep(0.02)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert err == ""
+    # Two signals that arrive together are one: then the run ends in its own words.
+    assert err == "" or err.splitlines()[-1].startswith("interrupted: "), err
+    assert "semaphore" not in err
 
 
 def test_an_output_that_vanishes_ends_the_run_and_is_continued_when_it_is_back(
