@@ -188,10 +188,10 @@ def test_what_was_computed_before_changes_nothing():
     taps = np.arange(1.0, 26.0).reshape(5, 5)
     text = f"kernel:weights={taps.astype(int).tolist()}"
     big = np.tile(photo, (6, 6, 1)).astype(np.uint16) * 200
-    fw.filters.kernel(big, taps / 300)  # remembers an engine for calls like this one
+    fw.filters.kernel(big, taps / 300, axes=(0, 1))  # remembers an engine for calls like this one
     expected = fw.Chain.parse(text)(big, axes=(0, 1))
-    fw.filters.kernel(big, taps)
-    fw.filters.kernel(photo, taps)
+    fw.filters.kernel(big, taps, axes=(0, 1))
+    fw.filters.kernel(photo, taps, axes=(0, 1))
     np.testing.assert_array_equal(fw.Chain.parse(text)(big, axes=(0, 1)), expected)
     part = fw.Chain.parse(text)(big[100:180], axes=(0, 1))
     np.testing.assert_array_equal(part[2:-2], expected[102:178])

@@ -42,17 +42,13 @@ def _length(slopes: list[Array], dtype: np.dtype[Any]) -> Array:
     """
     largest = 1.0 if dtype.kind in "iub" and dtype.itemsize <= 2 else _largest(slopes)
     safe = 1e15 if slopes[0].dtype == np.float32 else 1e150
-    if 1 / safe < largest < safe and len(slopes) == 2 and slopes[0].size:
-        import cv2  # only where there is something to compute
-
-        first, second = (np.ascontiguousarray(slope).reshape(1, -1) for slope in slopes)
-        return np.asarray(cv2.magnitude(first, second)).reshape(slopes[0].shape)
     if not 1 / safe < largest < safe:
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(reduce(np.hypot, slopes))
     for slope in slopes:
         np.multiply(slope, slope, out=slope)
-    return np.asarray(np.sqrt(reduce(np.add, slopes)))
+    total = reduce(lambda a, b: np.add(a, b, out=a), slopes)
+    return np.asarray(np.sqrt(total, out=total))
 
 
 def _largest(slopes: list[Array]) -> float:

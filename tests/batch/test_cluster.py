@@ -116,7 +116,7 @@ def test_a_file_that_kills_its_workers_is_set_aside_and_the_others_are_done(
     assert set(reasons) == {"segfault.png", "segfault too.png", "memory.png"}
     for name in ("segfault.png", "segfault too.png"):
         assert (
-            "set aside: its worker died each of 3 times (its process was killed by signal 11"
+            "set aside: its worker died each of 3 times (its process was killed by signal "
             in reasons[name]["error"]
         )
         assert reasons[name]["attempts"] == 3

@@ -62,7 +62,7 @@ def test_inputs_told_apart_by_content(photos, tmp_path, command):
         "content",
     )
     assert len(command(*arguments).json["done"]) == IMAGES
-    assert all(len(record.input_hash) == 32 for record in records(tmp_path / "out").values())
+    assert all(len(record.input_hash) == 64 for record in records(tmp_path / "out").values())
     for path in photos.rglob("*.*"):
         if path.is_file():
             os.utime(path, ns=(5, 5))
