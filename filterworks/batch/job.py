@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from filterworks.batch.tasks import Task
 from filterworks.errors import ArgumentError, JobError, unknown
 from filterworks.files import IMAGE_SUFFIXES
+from filterworks.files.urls import is_url
 from filterworks.filters.custom import load_kernel
 from filterworks.operations import Chain, Step, step
 
@@ -272,7 +273,7 @@ def read_tables(path: Path) -> dict[str, Any]:
 
 def _beside(base: Path, value: object) -> object:
     """Return a path relative to the job file as people would write it from where they are."""
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or is_url(value):
         return value
     place = os.path.normpath(base.resolve() / value)
     here = Path.cwd()

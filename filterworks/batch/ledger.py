@@ -12,6 +12,7 @@ import os
 import socket
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ CREATE TABLE IF NOT EXISTS results (
     attempts INTEGER NOT NULL DEFAULT 1, finished_at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS runs (
     target TEXT PRIMARY KEY, pid INTEGER, created REAL, host TEXT, started_at TEXT, total INTEGER, beat REAL);
+CREATE TABLE IF NOT EXISTS objects (output TEXT PRIMARY KEY, input_tag TEXT, output_tag TEXT);
+CREATE TABLE IF NOT EXISTS lineage (id TEXT NOT NULL);
 """
 
 
@@ -93,6 +96,8 @@ class Ledger:
         Where the results lie; the ledger is the file `NAME` in it.
     create
         Whether to make it; otherwise a missing ledger reads as empty and is not written.
+    shown
+        What people call the place of the results, where it is not the folder.
 
     Raises
     ------
@@ -100,8 +105,8 @@ class Ledger:
         If the file is not a ledger, or comes from a newer version.
     """
 
-    def __init__(self, folder: Path, *, create: bool) -> None:
-        self.path = folder / NAME
+    def __init__(self, folder: Path, *, create: bool, shown: str | None = None) -> None:
+        self.path, self.shown = folder / NAME, shown or str(folder)
         self._connection: sqlite3.Connection | None = None
         if not create and not os.path.exists(self.path):  # noqa: PTH110  # a folder out of reach has none
             return
@@ -130,6 +135,11 @@ class Ledger:
 
     def _broken(self, error: sqlite3.Error) -> LedgerError:
         return LedgerError(f"{self.path}: the ledger cannot be used: {error}")
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything has been recorded here."""
+        return self._connection is not None
 
     def close(self) -> None:
         """Close the file."""
@@ -178,7 +188,6 @@ class Ledger:
 
     def write(self, records: Iterable[Record]) -> None:
         """Record results and failures, durably, in one transaction."""
-        assert self._connection is not None  # noqa: S101  # only a created ledger is written
         columns, marks = ", ".join(_FIELDS), ", ".join("?" * len(_FIELDS))
         # A failure keeps what is known of the result that still stands from before.
         kept = ("output_size", "output_hash")
@@ -190,14 +199,45 @@ class Ledger:
             f"INSERT INTO results ({columns}, finished_at) VALUES ({marks}, ?) "  # noqa: S608  # our own column names
             f"ON CONFLICT (output) DO UPDATE SET {updates}, attempts = attempts + 1"
         )
+        self._write(statement, ((*_values(record), _now()) for record in records))
+
+    def _write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        assert self._connection is not None  # noqa: S101  # only a created ledger is written
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(statement, ((*_values(record), _now()) for record in records))
+            self._connection.executemany(statement, rows)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise self._broken(error) from None
+
+    def found(self) -> None:
+        """Give a ledger its lineage, by which its copies are known."""
+        self._write(
+            "INSERT INTO lineage SELECT ? WHERE NOT EXISTS (SELECT 1 FROM lineage)", [(uuid.uuid4().hex,)]
+        )
+
+    def tags(self, output: str) -> tuple[str, str] | None:
+        """Return the tags of a remote input and its remote result, empty if unknown; None: never meant."""
+        rows = self._rows(
+            "SELECT coalesce(input_tag, ''), coalesce(output_tag, '') FROM objects WHERE output = ?",
+            (to_sql(output),),
+        )
+        return (str(rows[0][0]), str(rows[0][1])) if rows else None
+
+    def tag(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Record (output, tag of the input, tag of the result); an empty one: the result is on its way.
+
+        That is recorded before a result is put, so that after a crash the object is known as ours.
+        """
+        statement = "INSERT OR REPLACE INTO objects (output, input_tag, output_tag) VALUES (?, ?, ?)"
+        self._write(statement, [(to_sql(output), given, made) for output, given, made in rows])
+
+    def withdraw(self, outputs: Iterable[str]) -> None:
+        """Forget results that were on their way and have never been put."""
+        statement = "DELETE FROM objects WHERE output = ? AND coalesce(output_tag, '') = ''"
+        self._write(statement, [(to_sql(output),) for output in outputs])
 
     @contextmanager
     def running(self, target: str, total: int) -> Iterator[None]:
@@ -249,7 +289,7 @@ class Ledger:
             if holder == target or "." in (holder, target):
                 raise JobError(
                     [
-                        f"{self.path.parent}: another run is working here (process {pid} on {host}, "
+                        f"{self.shown}: another run is working here (process {pid} on {host}, "
                         f"since {started}); wait for it, stop it, or choose another OUT"
                     ]
                 )
@@ -260,8 +300,13 @@ class Ledger:
         return [
             (from_sql(target), pid, host, started)
             for target, pid, host, started, created, beat in rows
-            if (_is_alive(pid, created) if host == socket.gethostname() else time.time() - beat < _SILENT)
+            if is_living(pid, created, host, beat)
         ]
+
+
+def is_living(pid: int, created: float, host: str, beat: float) -> bool:
+    """Return whether a run is alive: here its process is; elsewhere it has been heard of lately."""
+    return _is_alive(pid, created) if host == socket.gethostname() else time.time() - beat < _SILENT
 
 
 def _is_alive(pid: int, created: float) -> bool:

@@ -16,14 +16,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from filterworks.batch.cluster import Pool, pool
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Record
+from filterworks.batch.places import LocalPlace
 from filterworks.batch.plan import Item, Worklist, covers
 from filterworks.batch.tasks import SHARES, Outcome, Task, perform
-from filterworks.errors import JobError, LedgerError
+from filterworks.errors import FileError, JobError, LedgerError
+from filterworks.files.stores import Identity
+from filterworks.files.urls import is_url
+
+if TYPE_CHECKING:
+    from filterworks.batch.remote_place import RemotePlace
 
 _PARTIAL = ".filterworks-"
 # Tasks given out per worker: enough that none waits, few enough that memory stays flat.
@@ -107,6 +113,7 @@ class _Run:
         kept = [(item, self._nameable(item, outcome)) for item, outcome in self.waiting]
         self.waiting.clear()
         self.committed = time.monotonic()
+        self.worklist.place.check()
         if self.committed - self.beaten > _BEAT:
             self.ledger.beat(self.worklist.target)
             self.beaten = self.committed
@@ -119,6 +126,7 @@ class _Run:
         while any(outcome.state != "skipped" for _, outcome in kept):
             try:
                 self.ledger.write(_record(self.job, i, o) for i, o in kept if o.state != "skipped")
+                self._tag(kept)
                 return
             except LedgerError as error:
                 done = [n for n, (_, outcome) in enumerate(kept) if outcome.state == "done"]
@@ -130,30 +138,43 @@ class _Run:
                     reason = f"{item.input}: its result cannot be recorded and was not kept: {error}"
                     kept[n] = item, Outcome("failed", error=reason)
 
+    def _tag(self, kept: list[tuple[Item, Outcome]]) -> None:
+        """Record by what remote inputs and results are known; forget results that were not put after all."""
+        remote = self.is_remote
+        rows = [(i.output, i.tag, o.tag or "") for i, o in kept if o.state == "done" and (remote or i.tag)]
+        unput = [i.output for i, o in kept if remote and o.state == "failed" and o.tag is None]
+        if rows:
+            self.ledger.tag(rows)
+        if unput:
+            self.ledger.withdraw(unput)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether results go into a store."""
+        return not isinstance(self.worklist.place, LocalPlace)
+
     def _named(self, item: Item, outcome: Outcome) -> Outcome:
         """Give a recorded result its name; return the outcome, a failure if that cannot be done."""
         if outcome.state != "done":
             return outcome
-        place = self.worklist.folder / item.output
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            Path(outcome.partial).replace(place)
-        except OSError as error:
-            failure = Outcome("failed", error=f"{place}: cannot be written: {error.strerror}")
+            self.worklist.place.name(outcome.partial, item.output)
+        except FileError as error:
+            failure = Outcome("failed", error=str(error))
             self.ledger.write([_record(self.job, item, failure)])
             return failure
         return outcome
 
     def _nameable(self, item: Item, outcome: Outcome) -> Outcome:
         """Return a failure instead if a stranger's file has appeared under the result's name."""
-        place = self.worklist.folder / item.output
-        if outcome.state != "done" or self.job.output.overwrite or not os.path.lexists(place):
+        place = self.worklist.place
+        if outcome.state != "done" or self.job.output.overwrite or not place.is_taken(item.output):
             return outcome
         if covers(self.ledger.find(item.output)):
             return outcome
-        return Outcome(
-            "failed", error=f"{place}: has appeared during the run and was not made by it; left as it is"
-        )
+        shown = place.shown(item.output)
+        reason = f"{shown}: has appeared during the run and was not made by it; left as it is"
+        return Outcome("failed", error=reason)
 
     def _tell(self, item: Item, outcome: Outcome) -> None:
         report = self.report
@@ -185,12 +206,10 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
     start = time.perf_counter()
     report = Report(worklist)
     total = len(worklist)
-    try:
-        worklist.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise JobError([f"{worklist.folder}: cannot be made: {error.strerror}"]) from None
+    worklist.place.prepare()
     with (
-        Ledger(worklist.folder, create=True) as ledger,
+        worklist.place.held(total),
+        Ledger(worklist.folder, create=True, shown=worklist.place.shown()) as ledger,
         ledger.running(worklist.target, total),
         _partials(worklist, ledger) as partials,
         _one_interrupt(lambda: shutil.rmtree(partials, True)) as stop,
@@ -258,6 +277,10 @@ def _give_out(run: _Run, workers: Pool, stop: threading.Event) -> None:
                 more = False
                 break
             counter += 1
+            skipped = _standing(run, item)
+            if skipped is not None:
+                run.settle(item, skipped)
+                continue
             task = _task(run, item, counter, workers.threads)
             flying[workers.executor.submit(perform, task)] = item
         if stop.is_set() or _has_failed(run):
@@ -289,38 +312,71 @@ def _outcome(future: Future[Outcome], item: Item) -> Outcome:
     try:
         return future.result()
     except Exception as error:  # the worker died; what it raised is not ours to foresee
-        return Outcome("failed", error=f"{item.input}: its worker was lost ({type(error).__name__}): {error}")
+        return Outcome(
+            "failed", error=f"{item.input}: its worker was lost ({type(error).__name__}): {error}", tag=""
+        )
 
 
 def _task(run: _Run, item: Item, number: int, threads: int) -> Task:
-    job, folder = run.job, run.worklist.folder
-    record = run.ledger.find(item.output)
+    job, place = run.job, run.worklist.place
     # The workers of another machine do not share this process' current folder.
     located = os.path.abspath if job.run.scheduler else str
-    return job.task(
-        input=located(item.input),
-        output=located(folder / item.output),
-        partial=located(run.partials / f"{number}{Path(item.output).suffix}"),
-        known=_known(job, item, record),
+    far = is_url(item.input)
+    at_worker = run.is_remote and job.run.scheduler is not None
+    name = f"{number}{Path(item.output).suffix}"
+    task = job.task(
+        input=item.input if far else located(item.input),
+        output=place.shown(item.output) if run.is_remote else located(place.shown(item.output)),
+        partial=f"{os.getpid()}-{name}" if at_worker else located(run.partials / name),
+        known=None if run.is_remote else _known(run, item),
         threads=threads,
         is_drawn=_is_drawn(item.output, job.run.verify),
     )
+    if not far and not run.is_remote:
+        return task
+    from filterworks.batch.carried import CarriedTask  # only for those who use a store
+
+    replaces = job.output.overwrite or run.ledger.tags(item.output) is not None
+    if run.is_remote:
+        # Before anything is put, so that after a crash the object is known as ours.
+        run.ledger.tag([(item.output, item.tag, "")])
+    common = {name: getattr(task, name) for name in ("input", "output", "partial", "known", "threads")}
+    expected = Identity(item.size, item.tag) if far else None
+    return CarriedTask(**common, inner=task, expected=expected, replace=replaces, at_worker=at_worker)
 
 
-def _known(job: AnyJob, item: Item, record: Record | None) -> tuple[int, str] | None:
+def _standing(run: _Run, item: Item) -> Outcome | None:
+    """Return that nothing is to be done if a result in a store is just as it was put there."""
+    if not run.is_remote:
+        return None
+    known, tags = _known(run, item), run.ledger.tags(item.output)
+    if known is None or tags is None or not tags[1]:
+        return None
+    place = cast("RemotePlace", run.worklist.place)
+    if place.standing(item.output) != Identity(known[0], tags[1]):
+        return None
+    return Outcome("skipped", size=known[0], digest=known[1])
+
+
+def _known(run: _Run, item: Item) -> tuple[int, str] | None:
     """Return the identity of a result that was made from this very input in this very way."""
+    record = run.ledger.find(item.output)
+    if item.tag and (run.ledger.tags(item.output) or ("", ""))[0] != item.tag:
+        return None
     if record is None or record.error is not None or record.output_size is None or record.output_hash is None:
         return None
     same = (record.input, record.input_size, record.input_mtime_ns, record.signature) == (
         _identity(item),
         item.size,
         item.mtime_ns,
-        job.signature,
+        run.job.signature,
     )
     return (record.output_size, record.output_hash) if same else None
 
 
 def _identity(item: Item) -> str:
+    if is_url(item.input):
+        return item.input
     return os.path.abspath(item.input)  # noqa: PTH100  # Path.resolve would follow a link to its target
 
 
@@ -345,7 +401,7 @@ def _is_drawn(output: str, share: float) -> bool:
 
 
 def _entry(worklist: Worklist, item: Item, outcome: Outcome) -> dict[str, object]:
-    entry: dict[str, object] = {"input": item.input, "output": str(worklist.folder / item.output)}
+    entry: dict[str, object] = {"input": item.input, "output": worklist.place.shown(item.output)}
     if outcome.state == "failed":
         entry["error"] = outcome.error
         if outcome.trace:

@@ -72,6 +72,14 @@ class Task(ABC):
     def make(self, partial: Path) -> Made:
         """Write the result to `partial`."""
 
+    def here(self) -> Task:
+        """Return the task with the paths of the machine that does it."""
+        return self
+
+    def delivered(self, outcome: Outcome) -> Outcome:
+        """Bring what was made to where it is given its name, if that is not for the main process to do."""
+        return outcome
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -91,6 +99,8 @@ class Outcome:
         What was found on the way.
     partial
         Where the result waits for its name.
+    tag
+        Of a result in a store; of a failure: empty if it may have been put there nevertheless.
     """
 
     state: Literal["done", "skipped", "failed"]
@@ -101,6 +111,7 @@ class Outcome:
     seconds: float = 0.0
     made: Made = Made()
     partial: str = ""
+    tag: str | None = None
 
 
 def hasher() -> Any:
@@ -116,8 +127,9 @@ def digest(path: Path) -> str:
 
 def perform(task: Task) -> Outcome:
     """Do one task; whatever goes wrong with this one file is told in the outcome, not raised."""
+    task = task.here()
     try:
-        return _performed(task)
+        return task.delivered(_performed(task))
     finally:
         SHARES.pop(task.partial, None)
 

@@ -7,11 +7,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from filterworks.cli.console import expected_errors, observer, print_plan, print_report, summarise
+
+if TYPE_CHECKING:
+    from filterworks.batch.places import Place
 
 
 class _Share(click.ParamType[float]):
@@ -223,6 +226,17 @@ def execute(job: Any, options: dict[str, Any]) -> int:
         worklist.close()
 
 
+def _place(out: str) -> Place:
+    from filterworks.batch.places import LocalPlace
+    from filterworks.files.urls import is_url, parse_url
+
+    if not is_url(out):
+        return LocalPlace(Path(out) if os.path.isdir(out) else Path(out).parent)  # noqa: PTH112  # no error on odd paths
+    from filterworks.batch.remote_place import RemotePlace
+
+    return RemotePlace(parse_url(out))
+
+
 @click.command()
 @click.argument("out", metavar="OUT")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
@@ -238,24 +252,23 @@ def status(out: str, as_json: bool) -> int:
     """
     import json
 
-    from filterworks.batch.ledger import NAME, Ledger
     from filterworks.errors import JobError
 
-    folder = Path(out) if os.path.isdir(out) else Path(out).parent  # noqa: PTH112  # no error on odd paths
-    if not os.path.exists(folder / NAME):  # noqa: PTH110  # as above
-        raise JobError([f"{out}: holds no ledger: filterworks has not written results here"])
-    with Ledger(folder, create=False) as ledger:
-        counts, failures, running = ledger.counts(), ledger.failures(), ledger.living()
+    place = _place(out)
+    with place.reading() as ledger:
+        if not ledger.exists:
+            raise JobError([f"{out}: holds no ledger: filterworks has not written results here"])
+        counts, failures, running = ledger.counts(), ledger.failures(), place.living(ledger)
         chains = ledger.signatures()
     if as_json:
-        failed = [{"input": f.input, "output": str(folder / f.output), "error": f.error} for f in failures]
+        failed = [{"input": f.input, "output": place.shown(f.output), "error": f.error} for f in failures]
         runs = [{"target": t, "process": p, "host": h, "since": s} for t, p, h, s in running]
         made = [{"chain": chain, "results": count} for chain, count in chains]
         click.echo(
             json.dumps({"done": counts["done"], "failed": failed, "chains": made, "running": runs}, indent=1)
         )
         return int(bool(failures))
-    click.echo(f"{folder}: {counts['done']} done, {counts['failed']} failed")
+    click.echo(f"{place.shown()}: {counts['done']} done, {counts['failed']} failed")
     for chain, count in chains:
         click.echo(f"  {count} by {chain}")
     for _, pid, host, started in running:

@@ -148,7 +148,9 @@ def summarise(report: Report) -> None:
     rate = f", {report.done / report.seconds:.1f} files/s" if report.done and report.seconds else ""
     parts = [f"{report.done} done", f"{report.failed} failed", f"{report.skipped} already done"]
     shown = [part for part, count in zip(parts, (1, report.failed, report.skipped), strict=True) if count]
-    click.echo(f"{', '.join(shown)} in {report.seconds:.2f} s{rate} -> {report.worklist.folder}", err=True)
+    click.echo(
+        f"{', '.join(shown)} in {report.seconds:.2f} s{rate} -> {report.worklist.place.shown()}", err=True
+    )
     if report.clipped:
         click.echo(
             f"warning: in {report.clipped} results over 1 % of the samples lay outside of the pixels' range "
@@ -189,9 +191,9 @@ def print_plan(worklist: Worklist, stream: TextIO, as_json: bool) -> None:
     """Write what a run would do, on standard output."""
     if not as_json:
         for item in worklist:
-            stream.write(f"{item.input} -> {worklist.folder / item.output}\n")
+            stream.write(f"{item.input} -> {worklist.place.shown(item.output)}\n")
         return
-    planned = (json.dumps({"input": i.input, "output": str(worklist.folder / i.output)}) for i in worklist)
+    planned = (json.dumps({"input": i.input, "output": worklist.place.shown(i.output)}) for i in worklist)
     empty: Iterator[str] = iter(())
     _print_object(
         {"done": empty, "failed": empty, "skipped": empty, "planned": planned}, {"dry_run": True}, stream
