@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from filterworks.batch.tasks import Made, Outcome, Task
 from filterworks.errors import FileError, FilterworksError
+from filterworks.files.retrying import StoreError, is_lost
 from filterworks.files.stores import Identity, store_of
 from filterworks.files.urls import is_url, parse_url
 
@@ -51,6 +52,8 @@ class CarriedTask(Task):
         try:
             store_of(url).fetch(url.key, self.expected, fetched)
             return dataclasses.replace(self.inner, input=str(fetched)).make(partial)
+        except StoreError:
+            raise
         except FilterworksError as error:
             raise FileError(str(error).replace(str(fetched), self.input)) from None
         finally:
@@ -66,7 +69,8 @@ class CarriedTask(Task):
         except (FilterworksError, OSError) as error:
             stands = getattr(error, "kind", "") == "exists"
             # Whether it arrived is unknown, unless it was refused.
-            return Outcome("failed", error=_reason(self.input, error), tag=None if stands else "")
+            tag = None if stands else ""
+            return Outcome("failed", error=_reason(self.input, error), tag=tag, is_lost=is_lost(error))
         finally:
             partial.unlink(missing_ok=True)
         return dataclasses.replace(outcome, partial="", tag=identity.tag)

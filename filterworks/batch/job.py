@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from filterworks.batch.tasks import Task
 from filterworks.errors import ArgumentError, JobError, unknown
 from filterworks.files import IMAGE_SUFFIXES
-from filterworks.files.urls import is_url
+from filterworks.files.urls import is_url, redacted
 from filterworks.filters.custom import load_kernel
 from filterworks.operations import Chain, Step, step
 
@@ -241,7 +241,7 @@ def _sentence(item: Any, kind: type[AnyJob]) -> str:
         return f"{key}: is missing"
     message = item["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"{key}: {message}" + ("" if "; got " in message else f"; got {item['input']!r}")
+    return redacted(f"{key}: {message}" + ("" if "; got " in message else f"; got {item['input']!r}"))
 
 
 def read_tables(path: Path) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from filterworks.files.urls import Url
 NAME = ".filterworks.lock"
 # Two runs that take over the same stale lock find out after so many seconds.
 _SETTLED = 1.0
+# Runs of this process that have ended, though their locks may be there still: their store was out of reach.
+_ENDED: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Run:
     @property
     def is_living(self) -> bool:
         """Whether it is alive, as far as can be told from here."""
-        return is_living(self.process, self.created, self.host, self.beat)
+        return self.id not in _ENDED and is_living(self.process, self.created, self.host, self.beat)
 
 
 class Lock:
@@ -122,6 +124,11 @@ class Lock:
         elif self._mine is not None:
             self._mine = Run(**{**asdict(self._mine), "beat": time.time()})
             self._write(self._mine, replace=True)
+
+    def end(self) -> None:
+        """Tell this process that the run has ended, whatever the store says."""
+        if self._mine is not None:
+            _ENDED.add(self._mine.id)
 
     def release(self) -> None:
         """Let go, unless another run has taken over."""

@@ -19,9 +19,12 @@ class Place(ABC):
     ----------
     folder
         Of the ledger and of results that have no name yet, on this machine.
+    warning
+        What could not be completed at the end of a run, or None.
     """
 
     folder: Path
+    warning: str | None = None
 
     @abstractmethod
     def shown(self, output: str = "") -> str:

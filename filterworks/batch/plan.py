@@ -14,6 +14,7 @@ from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Record, from_sql, to_sql
 from filterworks.batch.places import LocalPlace, Place
 from filterworks.errors import JobError
+from filterworks.files.retrying import StoreError
 from filterworks.files.urls import is_url
 
 if TYPE_CHECKING:
@@ -138,8 +139,21 @@ def make_worklist(job: AnyJob) -> Worklist:
         Inputs are missing or hold none of the kind, the output lies in an input or would replace one, two
         inputs would have one output, or files that no record covers would be replaced.
     """
+    try:
+        return _planned(job)
+    except StoreError as error:
+        raise JobError([str(error)]) from None
+
+
+def _planned(job: AnyJob) -> Worklist:
     sources = [_source(text) for text in job.input.paths]
     problems = [source.problem for source in sources if source.problem]
+    if job.run.workers or job.run.scheduler:
+        problems += [
+            f"{text}: is in this process' memory, which other workers do not share"
+            for text in (*job.input.paths, job.output.path)
+            if text.startswith("memory://")
+        ]
     if problems:
         raise JobError(problems)
     place, target = _where(job, sources)

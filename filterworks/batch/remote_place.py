@@ -100,21 +100,29 @@ class RemotePlace(Place):
     @contextmanager
     def held(self, total: int) -> Iterator[None]:
         """Hold the lock; bring the ledger here up to date at the start, the copy in the store at the end."""
-        self._lock.take(total)
+        with _refusing():
+            self._lock.take(total)
         try:
-            self._adopt()
-            self._put_copy()
+            with _refusing():
+                self._adopt()
+                self._put_copy()
             try:
                 with _Keeper(self._lock, self._put_copy):
                     yield
-            except BaseException:
-                with suppress(FilterworksError):
-                    self._put_copy()
-                raise
-            self._put_copy()
+            finally:
+                self._put_last_copy()
         finally:
-            with suppress(FilterworksError):
-                self._lock.release()
+            self._lock.end()
+            # A store that is out of reach is not waited for again: others see that this process is gone.
+            if self.warning is None:
+                with suppress(FilterworksError):
+                    self._lock.release()
+
+    def _put_last_copy(self) -> None:
+        try:
+            self._put_copy()
+        except (FilterworksError, OSError) as error:
+            self.warning = str(error)  # what was done is reported all the same
 
     def check(self) -> None:
         """Raise LedgerError if another run has taken over."""
@@ -167,10 +175,18 @@ class RemotePlace(Place):
             try:
                 self.store.put(copy, self.url.below(NAME).key, replace=True)
             except StoreError as error:
-                raise LedgerError(
-                    f"{error}; the results that are done are safe, and recorded on this machine"
-                ) from None
+                reason = f"{error}; what is done is safe, and recorded on this machine"
+                raise StoreError(reason, error.kind) from None
         self._copied = changed
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say of what goes wrong with a store that nothing was done."""
+    try:
+        yield
+    except StoreError as error:
+        raise JobError([str(error)]) from None
 
 
 class _Keeper:

@@ -90,8 +90,6 @@ def remote_target(job: AnyJob, sources: Sequence[object]) -> tuple[RemotePlace, 
     url = parse_url(job.output.path)
     if url.is_http:
         raise JobError([f"{url}: http can only be read; write to a folder, s3:// or gs://"])
-    if url.scheme == "memory" and (job.run.workers or job.run.scheduler):
-        raise JobError([f"{url}: is in this process' memory, where other workers cannot put anything"])
     single = len(sources) == 1 and getattr(sources[0], "is_file", False) and PurePosixPath(url.name).suffix
     if single and not job.output.path.endswith("/") and not store_of(url).is_folder(url.key):
         if not job.accepts(url.name):

@@ -70,6 +70,8 @@ class Report:
         How many results were recomputed with scipy, and the largest difference in units of what is allowed.
     interrupted
         Whether the run was stopped before its end.
+    lost
+        Whether it ended because a store was out of reach.
     seconds
         Time taken.
     """
@@ -82,12 +84,13 @@ class Report:
     verified: int = 0
     worst: float = 0.0
     interrupted: bool = False
+    lost: bool = False
     seconds: float = 0.0
 
     @property
     def exit_code(self) -> int:
         """0 all done, 1 some failed, 130 interrupted."""
-        return 130 if self.interrupted else int(self.failed > 0)
+        return 130 if self.interrupted else int(self.failed > 0 or self.worklist.place.warning is not None)
 
 
 @dataclass
@@ -104,6 +107,7 @@ class _Run:
 
     def settle(self, item: Item, outcome: Outcome) -> None:
         """Take an outcome in; recorded and named with others by :meth:`commit`."""
+        self.report.lost = self.report.lost or outcome.is_lost
         self.waiting.append((item, outcome))
         if time.monotonic() - self.committed > _COMMIT or len(self.waiting) >= _TALLIES:
             self.commit()
@@ -298,6 +302,8 @@ def _give_out(run: _Run, workers: Pool, stop: threading.Event) -> None:
 
 
 def _has_failed(run: _Run) -> bool:
+    if run.report.lost:
+        return True
     if not run.job.run.fail_fast:
         return False
     return run.report.failed > 0 or any(outcome.state == "failed" for _, outcome in run.waiting)

@@ -12,11 +12,12 @@ import traceback
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from filterworks.errors import FilterworksError
+from filterworks.files.retrying import is_lost
 
 # How much of a task is done, by its `partial`, while it runs in this process.
 SHARES: dict[str, float] = {}
@@ -101,6 +102,8 @@ class Outcome:
         Where the result waits for its name.
     tag
         Of a result in a store; of a failure: empty if it may have been put there nevertheless.
+    is_lost
+        Whether a store was out of reach, so that further tasks would fail as well.
     """
 
     state: Literal["done", "skipped", "failed"]
@@ -112,6 +115,7 @@ class Outcome:
     made: Made = Made()
     partial: str = ""
     tag: str | None = None
+    is_lost: bool = False
 
 
 def hasher() -> Any:
@@ -145,7 +149,8 @@ def _performed(task: Task) -> Outcome:
         made = task.make(partial)
         size, content = partial.stat().st_size, made.digest or digest(partial)
     except FilterworksError as error:
-        return _failed(partial, start, str(error).replace(str(partial), f"{task.input}: {task.output}"))
+        outcome = _failed(partial, start, str(error).replace(str(partial), f"{task.input}: {task.output}"))
+        return replace(outcome, is_lost=is_lost(error))
     except OSError as error:
         return _failed(partial, start, f"{task.input}: {error.strerror or error}")
     except MemoryError:

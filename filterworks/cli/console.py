@@ -41,7 +41,11 @@ def expected_errors(command: Callable[..., int | None]) -> Callable[..., int]:
 
 
 def printable(text: str) -> str:
-    """Return one line without control characters: names of files may hold anything."""
+    """Return one line without control characters and passwords: names of files may hold anything."""
+    if "://" in text:
+        from filterworks.files.urls import redacted  # needs NumPy
+
+        text = redacted(text)
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
@@ -162,6 +166,12 @@ def summarise(report: Report) -> None:
             f"verified {report.verified} results with scipy: the largest difference is "
             f"{report.worst:.3g} of what is allowed",
             err=True,
+        )
+    if report.worklist.place.warning:
+        click.echo(f"warning: {printable(report.worklist.place.warning)}", err=True)
+    if report.lost:
+        click.echo(
+            "stopped: a store is out of reach; the same command goes on where this run stopped", err=True
         )
     if report.interrupted:
         click.echo("interrupted: the same command goes on where this run stopped", err=True)

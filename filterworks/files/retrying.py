@@ -100,6 +100,11 @@ class StoreError(FileError):
         self.kind = kind
 
 
+def is_lost(error: Exception) -> bool:
+    """Return whether a store was out of reach, also after all tries."""
+    return isinstance(error, StoreError) and error.kind == "passing"
+
+
 @dataclass(frozen=True)
 class _Signs:
     """What can be told from an error: HTTP status, the store's code, the names of the types."""
@@ -169,10 +174,12 @@ def _signs(error: BaseException) -> _Signs:
         if isinstance(response, dict):
             status = status or int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
             code = code or str(response.get("Error", {}).get("Code") or "")
-        for name in ("status", "code"):
-            value = getattr(one, name, None)
-            if isinstance(value, int) and 100 <= value < 600:
-                status = status or value
+        # aiohttp says status, and warns of code, which is what gcsfs says.
+        value = getattr(one, "status", None) or (
+            None if hasattr(one, "status") else getattr(one, "code", None)
+        )
+        if isinstance(value, int) and 100 <= value < 600:
+            status = status or value
     return _Signs(status, code, frozenset(types))
 
 

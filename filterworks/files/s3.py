@@ -19,6 +19,8 @@ from filterworks.files.urls import is_hidden
 
 # Bytes that are held at once, per transfer; S3 takes parts of 5 MiB and more, ten thousand of them.
 _PART, _PARTS = 16 << 20, 9_000
+# Objects that one answer lists, S3's most.
+_PAGE = 1000
 
 
 def s3_system() -> Any:
@@ -51,7 +53,7 @@ class S3Store(Store):
     def listed(self, folder: str, *, recursive: bool = True) -> Iterator[tuple[str, Identity]]:
         """Yield (name below the folder, identity) of every object in order of key, page by page."""
         prefix = f"{folder}/" if folder else ""
-        arguments = {"Prefix": prefix} if recursive else {"Prefix": prefix, "Delimiter": "/"}
+        arguments = {"Prefix": prefix, "MaxKeys": _PAGE, **({} if recursive else {"Delimiter": "/"})}
         while True:
             page = self._ask("list_objects_v2", folder, **arguments)
             for entry in page.get("Contents", ()):
@@ -77,6 +79,8 @@ class S3Store(Store):
         except StoreError as error:
             if error.kind == "missing":
                 return None
+            # The answer to HEAD has no body, so it does not say why; this one does if it is refused too.
+            self._ask("list_objects_v2", key, Prefix=key, MaxKeys=1)
             raise
         return Identity(int(found["ContentLength"]), str(found.get("ETag", "")).strip('"'))
 

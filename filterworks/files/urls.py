@@ -74,16 +74,25 @@ def is_url(text: object) -> bool:
     return isinstance(text, str) and _SCHEME.match(text) is not None
 
 
-def redacted(text: str) -> str:
-    """Return a text whose addresses show neither user, password, query nor fragment.
+def redacted(text: str, *, strictly: bool = False) -> str:
+    """Return a text whose addresses show neither user, password nor signature.
+
+    Parameters
+    ----------
+    text
+        Anything that is to be shown.
+    strictly
+        Whether whatever may be a secret is one, also where it may just be an odd name.
 
     Examples
     --------
     >>> redacted("cannot open s3://KEY:se/cret@bucket/a.png, nor https://host/a.png?X-Amz-Signature=0f3")
     'cannot open s3://…@bucket/a.png, nor https://host/a.png?…'
     """
-    text = re.sub(r"([A-Za-z][\w+.-]*://)\S*@", r"\1…@", text)
-    return re.sub(r"([A-Za-z][\w+.-]*://[^\s?#]*)[?#]\S*", r"\1?…", text)
+    user = r"\S*@" if strictly else r"(?:[^\s/@]*@|[^\s/@]*:(?!\d+/)\S*@)"
+    query = r"[?#]\S*" if strictly else r"[?#]\S*=\S*"
+    text = re.sub(rf"([A-Za-z][\w+.-]*://){user}", r"\1…@", text)
+    return re.sub(rf"([A-Za-z][\w+.-]*://[^\s?#]*){query}", r"\1?…", text)
 
 
 def parse_url(text: str) -> Url:
@@ -102,8 +111,8 @@ def parse_url(text: str) -> Url:
     """
     found = _SCHEME.match(text)
     if found is None:
-        raise JobError([f"{redacted(text)}: is no address such as s3://bucket/folder"])
-    shown, rest = redacted(text), text[found.end() :]
+        raise JobError([f"{redacted(text, strictly=True)}: is no address such as s3://bucket/folder"])
+    shown, rest = redacted(text, strictly=True), text[found.end() :]
     scheme = _SCHEMES.get(found[1].lower())
     if scheme is None:
         hint = "write the path itself" if found[1].lower() == "file" else "accepted are s3, gs, http, https"
@@ -152,8 +161,8 @@ def unsafe(name: str) -> str | None:
 
 
 def is_hidden(part: str) -> bool:
-    """Return whether one part of a name is hidden; ``.`` and ``..`` are not, they are refused aloud."""
-    return part.startswith(".") and part not in (".", "..")
+    """Return whether one part of a name is hidden; what is no possible name is not, but refused aloud."""
+    return part.startswith(".") and unsafe(part) is None
 
 
 def is_pattern(url: Url) -> bool:
