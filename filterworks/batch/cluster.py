@@ -20,6 +20,9 @@ from filterworks.batch.job import AnyJob
 from filterworks.errors import JobError
 from filterworks.threads import thread_count
 
+# Tasks per core that fetch from a store or put into it: most of them wait for the network.
+_WAITING = 4
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -49,14 +52,14 @@ def pool(job: AnyJob, tasks: int) -> Iterator[Pool]:
         with _local_cluster(min(job.run.workers, max(tasks, 1))) as made:
             yield made
     else:
-        with _threads(tasks) as made:
+        with _threads(tasks, _WAITING if job.is_remote else 1) as made:
             yield made
 
 
 @contextmanager
-def _threads(tasks: int) -> Iterator[Pool]:
+def _threads(tasks: int, share: int) -> Iterator[Pool]:
     before = cv2.getNumThreads()
-    workers = min(thread_count(), max(tasks, 1))
+    workers = min(share * thread_count(), max(tasks, 1))
     executor = ThreadPoolExecutor(workers, thread_name_prefix="filterworks")
     try:
         yield Pool(executor, workers, thread_count() if workers == 1 else 1)

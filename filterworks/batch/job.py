@@ -85,6 +85,11 @@ class AnyJob(_Section, ABC):
     run: Run = Field(default_factory=Run)
 
     @property
+    def is_remote(self) -> bool:
+        """Whether inputs or results lie in a store."""
+        return any(map(is_url, (*self.input.paths, self.output.path)))
+
+    @property
     @abstractmethod
     def signature(self) -> str:
         """What decides the content of a result besides the input: recorded, compared on the next run."""

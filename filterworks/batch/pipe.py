@@ -26,9 +26,7 @@ def refuse_addresses(job: SeriesJob) -> None:
     for text in (job.input.paths[0], job.output.path):
         if is_url(text):
             raise JobError(
-                [
-                    f"{redacted(text, strictly=True)}: cannot be used with -; name files on both sides"
-                ]
+                [f"{redacted(text, strictly=True)}: cannot be used with -; name files on both sides"]
             )
 
 

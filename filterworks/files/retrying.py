@@ -242,6 +242,6 @@ def _refusal(signs: _Signs, shown: str) -> str:
         return f"lies in another region ({shown}); set AWS_DEFAULT_REGION to the bucket's"
     if signs.status == 403 or "PermissionError" in signs.types:
         return f"access is denied ({shown}); the credentials must allow to list, read and write there"
-    if "ParamValidationError" in signs.types:
+    if signs.types & {"ParamValidationError", "UnicodeEncodeError"}:
         return "the store does not take this name of a bucket or object"
     return f"the store refused ({shown})"

@@ -211,7 +211,7 @@ def turnstile(moto, account, monkeypatch):
     server.daemon_threads = True
     server.target, server.calls, server.refused, server.message = (host, int(port)), 0, 0, "reduce your rate"
     server.turn = lambda method, path: 0
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
     forget_stores()
@@ -223,13 +223,13 @@ def turnstile(moto, account, monkeypatch):
 
 @pytest.fixture
 def small(tmp_path):
-    """Forty small pictures in folders."""
+    """Twenty-four small pictures in folders."""
     import numpy as np
     from PIL import Image
 
     folder = tmp_path / "small"
     noise = np.random.default_rng(7)
-    for number in range(40):
+    for number in range(24):
         place = folder / f"part {number % 3}" / f"{number:03}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise.integers(0, 256, (40, 60), np.uint8)).save(place)

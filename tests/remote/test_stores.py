@@ -46,7 +46,7 @@ def test_large_objects_go_in_parts_and_come_in_ranges(tmp_path, bucket, turnstil
     assert bucket.client.head_object(Bucket=bucket.name, Key="out/large.tif")["ContentType"] == "image/tiff"
     store.fetch("out/large.tif", made, tmp_path / "back.tif")
     assert (tmp_path / "back.tif").read_bytes() == place.read_bytes()
-    assert turnstile.refused >= 3
+    assert turnstile.refused >= 2
     # it is there: the same once more is no failure, something else is
     assert store.put(place, "out/large.tif", replace=False) == made
     place.write_bytes(place.read_bytes()[::-1])
@@ -152,7 +152,7 @@ def web(photos, account):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.away = {}
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     server.url = f"http://127.0.0.1:{server.server_address[1]}"
     yield server

@@ -7,10 +7,12 @@ import socket
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from filterworks.batch import remote_place
 from filterworks.files import retrying
 from filterworks.files.stores import forget_stores
 from tests.conftest import tree
@@ -49,12 +51,12 @@ def test_a_server_that_is_away_for_a_while(there, bucket, proxy, process):
     run = images(process, bucket, "--json")
     wait_for(lambda: len(bucket.keys("out/part")) >= 5)
     proxy.stop()
-    time.sleep(2)
+    time.sleep(1)
     assert run.poll() is None
     proxy.start()
     out, err = run.communicate(timeout=60)
     assert run.returncode == 0, err
-    assert len(json.loads(out)["done"]) == 40
+    assert len(json.loads(out)["done"]) == 24
     only_results(bucket, there)
 
 
@@ -74,8 +76,8 @@ def test_a_server_that_stays_away_ends_the_run_and_the_next_goes_on(
     assert result.code == 1
     assert "cannot be reached" in result.json["failed"][0]["error"]
     assert "the same command goes on" in result.err
-    # not a minute for each of the forty
-    assert len(result.json["left"]) > 10
+    # not a minute for each of them
+    assert len(result.json["left"]) >= 4
     proxy.start()
     again = images(command, bucket, "--json")
     assert again.code == 0, again.err
@@ -91,8 +93,8 @@ def test_throttled_and_failing_calls_are_made_again(there, bucket, turnstile, co
     turnstile.turn = turn
     result = images(command, bucket, "--json")
     assert result.code == 0, result.err
-    assert turnstile.refused > 30
-    assert len(result.json["done"]) == 40
+    assert turnstile.refused > 20
+    assert len(result.json["done"]) == 24
     only_results(bucket, there)
 
 
@@ -116,7 +118,7 @@ def test_a_second_run_is_refused_and_status_tells_of_the_first(
     only_results(bucket, there)
     status = command("status", bucket.url("out"))
     assert (status.code, "running" in status.out) == (0, False)
-    assert f"{bucket.url('out')}: 40 done, 0 failed" in status.out
+    assert f"{bucket.url('out')}: 24 done, 0 failed" in status.out
 
 
 def test_a_lock_of_another_host_counts_while_it_is_heard_of(there, bucket, command):
@@ -134,8 +136,15 @@ def test_a_lock_of_another_host_counts_while_it_is_heard_of(there, bucket, comma
     assert images(command, bucket).code == 2
 
 
-def test_killed_at_any_moment_nothing_is_lost_or_half_written(there, bucket, process):
-    for count in (0, 3, 9, 20):
+def unhurried(method, path):
+    """Let every call through, but none at once: a run takes long enough to be met in its middle."""
+    time.sleep(0.1)
+    return 0
+
+
+def test_killed_at_any_moment_nothing_is_lost_or_half_written(there, bucket, turnstile, process):
+    turnstile.turn = unhurried
+    for count in (0, 3, 9):
         run = images(process, bucket)
         wait_for(lambda run=run, count=count: len(bucket.keys("out/")) > count or run.poll() is not None)
         time.sleep(count / 40)
@@ -147,13 +156,62 @@ def test_killed_at_any_moment_nothing_is_lost_or_half_written(there, bucket, pro
     only_results(bucket, there)
 
 
-def test_an_interrupt_finishes_what_is_in_flight(there, bucket, process):
+def test_other_machines_hear_of_the_run_and_a_run_that_lost_its_lock_ends(
+    there, bucket, turnstile, command, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(remote_place, "_BEAT", 0.05)
+    monkeypatch.setattr(remote_place, "_COPY", 0.05)
+    gate, seen = threading.Event(), {}
+
+    def lock():
+        return json.loads(bucket.get(f"out/{LOCK}"))
+
+    def recorded(table):
+        if "out/.filterworks.sqlite" not in bucket.keys("out/"):
+            return 0
+        copy = tmp_path / "copy.sqlite"
+        copy.write_bytes(bucket.get("out/.filterworks.sqlite"))
+        with closing(sqlite3.connect(copy)) as ledger:
+            return ledger.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+    def watch():
+        try:
+            wait_for(lambda: f"out/{LOCK}" in bucket.keys("out/"), 20)
+            first = lock()
+            wait_for(lambda: lock()["beat"] > first["beat"], 20)
+            wait_for(lambda: recorded("results") >= 4, 20)
+            seen["runs"] = recorded("runs")
+            other = json.dumps({**first, "host": "elsewhere", "id": "other"}).encode()
+            # The run may be about to write its own once more.
+            wait_for(
+                lambda: bucket.put(f"out/{LOCK}", other) or time.sleep(0.5) or lock()["id"] == "other", 20
+            )
+        finally:
+            gate.set()
+
+    turnstile.turn = lambda method, path: 0 if "out/part%202" not in path or gate.wait(60) else 503
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    result = images(command, bucket)
+    watcher.join()
+    assert result.code == 1
+    assert "another one has taken over (process" in result.err
+    assert seen == {"runs": 0}
+    # the lock is the other's: it stays
+    assert json.loads(bucket.get(f"out/{LOCK}"))["id"] == "other"
+    bucket.remove(f"out/{LOCK}")
+    assert images(command, bucket).code == 0
+    only_results(bucket, there)
+
+
+def test_an_interrupt_finishes_what_is_in_flight(there, bucket, turnstile, process):
+    turnstile.turn = unhurried
     run = images(process, bucket, "--json")
     wait_for(lambda: len(bucket.keys("out/part")) >= 5)
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
-    assert len(json.loads(out)["done"]) == len(bucket.keys("out/part")) < 40
+    assert len(json.loads(out)["done"]) == len(bucket.keys("out/part")) < 24
     assert f"out/{LOCK}" not in bucket.keys("out/")
     again = images(process, bucket, "--json")
     made = json.loads(again.communicate(timeout=60)[0])
@@ -212,12 +270,12 @@ def test_a_secret_that_the_store_says_is_not_repeated(there, bucket, turnstile, 
     turnstile.turn = lambda method, path: 403 if "/in/part" in path and method == "GET" else 0
     result = images(command, bucket, "--json", "-v")
     assert result.code == 1
-    assert len(result.json["failed"]) == 40
+    assert len(result.json["failed"]) == 24
     assert "access is denied (403 AccessDenied)" in result.json["failed"][0]["error"]
     copy = tmp_path / "copy.sqlite"
     copy.write_bytes(bucket.get("out/.filterworks.sqlite"))
     with sqlite3.connect(copy) as ledger:
-        assert ledger.execute("SELECT count(*) FROM results WHERE error IS NOT NULL").fetchone() == (40,)
+        assert ledger.execute("SELECT count(*) FROM results WHERE error IS NOT NULL").fetchone() == (24,)
     ledger.close()
     assert SECRET not in everything_written(tmp_path, result)
 
