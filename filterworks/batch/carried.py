@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from filterworks.batch.ledger import Ledger
+from filterworks.batch.plan import Item, covers
 from filterworks.batch.tasks import Made, Outcome, Task
 from filterworks.errors import FileError, FilterworksError
 from filterworks.files.retrying import StoreError, is_lost
@@ -15,6 +17,25 @@ from filterworks.files.urls import is_url, parse_url
 
 # Longer ones are no suffixes but parts of a name.
 _SUFFIX = 12
+
+
+def carried(task: Task, item: Item, ledger: Ledger, *, overwrite: bool, at_worker: bool) -> CarriedTask:
+    """Return a task with its way from and to stores.
+
+    A result that goes into a store is announced in the ledger before anything is put: after a crash the
+    object is known as ours.
+    """
+    replaces = overwrite or is_ours(ledger, item.output)
+    if is_url(task.output):
+        ledger.tag([(item.output, item.tag, "")])
+    common = {name: getattr(task, name) for name in ("input", "output", "partial", "known", "threads")}
+    expected = Identity(item.size, item.tag) if is_url(item.input) else None
+    return CarriedTask(**common, inner=task, expected=expected, replace=replaces, at_worker=at_worker)
+
+
+def is_ours(ledger: Ledger, output: str) -> bool:
+    """Return whether the ledger knows of a result that was put, or was about to be."""
+    return ledger.tags(output) is not None or covers(ledger.find(output))
 
 
 @dataclass(frozen=True)

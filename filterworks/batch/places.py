@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import ClassVar
 
 from filterworks.batch.ledger import Ledger
 from filterworks.errors import FileError, JobError
@@ -24,6 +25,7 @@ class Place(ABC):
     """
 
     folder: Path
+    is_remote: ClassVar[bool] = False
     warning: str | None = None
 
     @abstractmethod
@@ -48,6 +50,10 @@ class Place(ABC):
 
     def check(self) -> None:  # noqa: B027  # a folder of this machine is not taken over
         """Raise LedgerError if another run has taken over."""
+
+    def stands(self, output: str, known: tuple[int, str], ledger: Ledger) -> bool:
+        """Return whether a recorded result is known to be intact without reading it."""
+        return False
 
     @abstractmethod
     def is_taken(self, output: str) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 from filterworks.batch.ledger import NAME, Ledger, to_sql
 from filterworks.batch.ledger_copy import check, lineage, merge, snapshot
@@ -33,6 +34,8 @@ _SHARE = 0.05
 
 class RemotePlace(Place):
     """A folder of a store."""
+
+    is_remote: ClassVar[bool] = True
 
     def __init__(self, url: Url) -> None:
         from platformdirs import user_state_path
@@ -74,6 +77,11 @@ class RemotePlace(Place):
         query = "SELECT size, tag FROM there WHERE output = ?"
         row = self._there.execute(query, (to_sql(output),)).fetchone()
         return Identity(*row) if row else None
+
+    def stands(self, output: str, known: tuple[int, str], ledger: Ledger) -> bool:
+        """Return whether a result is just as it was put, by its size and its tag."""
+        tags = ledger.tags(output)
+        return bool(tags and tags[1]) and self.standing(output) == Identity(known[0], tags[1] if tags else "")
 
     def is_taken(self, output: str) -> bool:
         """Say no: the worker that puts a result asks the store in the same breath."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from filterworks.batch.carried import is_ours
 from filterworks.batch.places import LocalPlace
 from filterworks.batch.remote_place import RemotePlace
 from filterworks.errors import JobError
@@ -148,6 +149,6 @@ def clobbered(worklist: Worklist, place: RemotePlace, job: AnyJob) -> list[str]:
                 problems.append(f"{shown}: is an input; results never replace inputs, choose another output")
             elif place.standing(item.output) is None or job.output.overwrite:
                 continue
-            elif ledger.tags(item.output) is None:
+            elif not is_ours(ledger, item.output):
                 problems.append(f"{shown}: exists and was not made by filterworks; --overwrite replaces it")
     return problems

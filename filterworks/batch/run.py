@@ -16,20 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol
 
 from filterworks.batch.cluster import Pool, pool
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Record
-from filterworks.batch.places import LocalPlace
 from filterworks.batch.plan import Item, Worklist, covers
 from filterworks.batch.tasks import SHARES, Outcome, Task, perform
 from filterworks.errors import FileError, JobError, LedgerError
-from filterworks.files.stores import Identity
 from filterworks.files.urls import is_url
-
-if TYPE_CHECKING:
-    from filterworks.batch.remote_place import RemotePlace
 
 _PARTIAL = ".filterworks-"
 # Tasks given out per worker: enough that none waits, few enough that memory stays flat.
@@ -138,9 +133,10 @@ class _Run:
                     raise
                 for n in done[len(done) // 2 :]:
                     item, outcome = kept[n]
-                    Path(outcome.partial).unlink(missing_ok=True)
+                    if outcome.partial:
+                        Path(outcome.partial).unlink(missing_ok=True)
                     reason = f"{item.input}: its result cannot be recorded and was not kept: {error}"
-                    kept[n] = item, Outcome("failed", error=reason)
+                    kept[n] = item, Outcome("failed", error=reason, tag="")
 
     def _tag(self, kept: list[tuple[Item, Outcome]]) -> None:
         """Record by what remote inputs and results are known; forget results that were not put after all."""
@@ -155,7 +151,7 @@ class _Run:
     @property
     def is_remote(self) -> bool:
         """Whether results go into a store."""
-        return not isinstance(self.worklist.place, LocalPlace)
+        return self.worklist.place.is_remote
 
     def _named(self, item: Item, outcome: Outcome) -> Outcome:
         """Give a recorded result its name; return the outcome, a failure if that cannot be done."""
@@ -281,11 +277,11 @@ def _give_out(run: _Run, workers: Pool, stop: threading.Event) -> None:
                 more = False
                 break
             counter += 1
-            skipped = _standing(run, item)
-            if skipped is not None:
-                run.settle(item, skipped)
+            known = _known(run, item)
+            if known is not None and run.worklist.place.stands(item.output, known, run.ledger):
+                run.settle(item, Outcome("skipped", size=known[0], digest=known[1]))
                 continue
-            task = _task(run, item, counter, workers.threads)
+            task = _task(run, item, counter, workers.threads, known)
             flying[workers.executor.submit(perform, task)] = item
         if stop.is_set() or _has_failed(run):
             more = False
@@ -323,7 +319,7 @@ def _outcome(future: Future[Outcome], item: Item) -> Outcome:
         )
 
 
-def _task(run: _Run, item: Item, number: int, threads: int) -> Task:
+def _task(run: _Run, item: Item, number: int, threads: int, known: tuple[int, str] | None) -> Task:
     job, place = run.job, run.worklist.place
     # The workers of another machine do not share this process' current folder.
     located = os.path.abspath if job.run.scheduler else str
@@ -334,34 +330,15 @@ def _task(run: _Run, item: Item, number: int, threads: int) -> Task:
         input=item.input if far else located(item.input),
         output=place.shown(item.output) if run.is_remote else located(place.shown(item.output)),
         partial=f"{os.getpid()}-{name}" if at_worker else located(run.partials / name),
-        known=None if run.is_remote else _known(run, item),
+        known=None if run.is_remote else known,
         threads=threads,
         is_drawn=_is_drawn(item.output, job.run.verify),
     )
     if not far and not run.is_remote:
         return task
-    from filterworks.batch.carried import CarriedTask  # only for those who use a store
+    from filterworks.batch.carried import carried  # only for those who use a store
 
-    replaces = job.output.overwrite or run.ledger.tags(item.output) is not None
-    if run.is_remote:
-        # Before anything is put, so that after a crash the object is known as ours.
-        run.ledger.tag([(item.output, item.tag, "")])
-    common = {name: getattr(task, name) for name in ("input", "output", "partial", "known", "threads")}
-    expected = Identity(item.size, item.tag) if far else None
-    return CarriedTask(**common, inner=task, expected=expected, replace=replaces, at_worker=at_worker)
-
-
-def _standing(run: _Run, item: Item) -> Outcome | None:
-    """Return that nothing is to be done if a result in a store is just as it was put there."""
-    if not run.is_remote:
-        return None
-    known, tags = _known(run, item), run.ledger.tags(item.output)
-    if known is None or tags is None or not tags[1]:
-        return None
-    place = cast("RemotePlace", run.worklist.place)
-    if place.standing(item.output) != Identity(known[0], tags[1]):
-        return None
-    return Outcome("skipped", size=known[0], digest=known[1])
+    return carried(task, item, run.ledger, overwrite=job.output.overwrite, at_worker=at_worker)
 
 
 def _known(run: _Run, item: Item) -> tuple[int, str] | None:

@@ -105,7 +105,7 @@ class Proxy:
     def __init__(self, target):
         host, port = target.removeprefix("http://").split(":")
         self.target, self.port, self.open, self.listener = (host, int(port)), 0, set(), None
-        self.bytes_up = 0
+        self.is_up = False
 
     @property
     def url(self):
@@ -113,7 +113,7 @@ class Proxy:
 
     def start(self):
         self.listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
-        self.port = self.listener.getsockname()[1]
+        self.port, self.is_up = self.listener.getsockname()[1], True
         threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
         return self
 
@@ -125,14 +125,16 @@ class Proxy:
             except OSError:
                 return
             self.open |= {near, far}
-            threading.Thread(target=self._pump, args=(near, far, True), daemon=True).start()
-            threading.Thread(target=self._pump, args=(far, near, False), daemon=True).start()
+            if not self.is_up:  # accepted just when it was stopped
+                near.close()
+                far.close()
+                return
+            threading.Thread(target=self._pump, args=(near, far), daemon=True).start()
+            threading.Thread(target=self._pump, args=(far, near), daemon=True).start()
 
-    def _pump(self, source, sink, up):
+    def _pump(self, source, sink):
         try:
             while data := source.recv(1 << 16):
-                if up:
-                    self.bytes_up += len(data)
                 sink.sendall(data)
         except OSError:
             pass
@@ -141,6 +143,7 @@ class Proxy:
             one.close()
 
     def stop(self):
+        self.is_up = False
         # A listener that another thread waits at is only woken by a shutdown.
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()

@@ -69,6 +69,19 @@ def test_the_same_command_goes_on_here_and_on_another_machine(small, tmp_path, b
     )
 
 
+def test_a_result_stays_ours_when_making_it_again_fails(small, bucket, command):
+    name, picture = "part 0/000.png", (small / "part 0" / "000.png").read_bytes()
+    bucket.put(f"in/{name}", picture)
+    assert counts(run(command, bucket.url("in"), bucket.url("out")))["done"] == 1
+    before = bucket.get(f"out/{name}")
+    bucket.put(f"in/{name}", picture[:100])
+    assert counts(run(command, bucket.url("in"), bucket.url("out")))["failed"] == 1
+    assert bucket.get(f"out/{name}") == before
+    bucket.put(f"in/{name}", picture)
+    assert counts(run(command, bucket.url("in"), bucket.url("out")))["done"] == 1
+    assert bucket.get(f"out/{name}") == before
+
+
 def test_objects_of_strangers_are_never_replaced(small, bucket, command):
     bucket.put_tree(small, "in")
     name = "part 1/001.png"
