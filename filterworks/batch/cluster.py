@@ -23,6 +23,8 @@ from filterworks.threads import thread_count
 
 # Tasks for which it is worth while to start processes.
 _MANY = 2000
+# Tasks per core that fetch from a store or put into it: most of them wait for the network.
+_WAITING = 4
 
 
 class Lost(Exception):  # noqa: N818  # what became of the workers, not a mistake
@@ -87,20 +89,20 @@ def pool(job: AnyJob, tasks: int, *, are_small: bool) -> Iterator[Pool]:
     elif job.run.workers is not None:
         with _local_cluster(min(job.run.workers, max(tasks, 1))) as made:
             yield made
-    elif are_small and tasks >= _MANY and thread_count() > 1 and isinstance(job, Job):
+    elif are_small and not job.is_remote and tasks >= _MANY and thread_count() > 1 and isinstance(job, Job):
         from filterworks.batch.processes import processes
 
         with processes(thread_count()) as made:
             yield made
     else:
-        with _threads(tasks) as made:
+        with _threads(tasks, _WAITING if job.is_remote else 1) as made:
             yield made
 
 
 @contextmanager
-def _threads(tasks: int) -> Iterator[Pool]:
+def _threads(tasks: int, share: int) -> Iterator[Pool]:
     before = cv2.getNumThreads()
-    workers = min(thread_count(), max(tasks, 1))
+    workers = min(share * thread_count(), max(tasks, 1))
     executor = ThreadPoolExecutor(workers, thread_name_prefix="filterworks")
     try:
         yield _Threads(executor, workers, thread_count() if workers == 1 else 1)

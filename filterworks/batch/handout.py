@@ -146,7 +146,8 @@ class Handout:
         except Exception as error:  # what a foreign cluster raises is not ours to foresee
             reason = f"could not be given to a worker: {type(error).__name__}: {error}"
             for item in share.items:
-                self.work.settle(item, Outcome("failed", error=f"{item.input}: {' '.join(reason.split())}"))
+                told = f"{item.input}: {' '.join(reason.split())}"
+                self.work.settle(item, Outcome("failed", error=told, tag=""))
         else:
             for item, outcome in zip(share.items, outcomes, strict=False):
                 self.work.settle(item, _counted(outcome, share.deaths))
@@ -157,7 +158,7 @@ class Handout:
         if share.deaths > 1:
             (item,) = share.items
             reason = f"{item.input}: set aside: its worker died each of {deaths} times ({death.reason})"
-            self.work.settle(item, Outcome("failed", error=reason, attempts=deaths))
+            self.work.settle(item, Outcome("failed", error=reason, attempts=deaths, tag=""))
             return
         # Those that died less often go first: the others wait until they can be alone.
         for item in share.items:

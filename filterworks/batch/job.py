@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from filterworks.batch.tasks import Task
 from filterworks.errors import ArgumentError, JobError, unknown
 from filterworks.files import IMAGE_SUFFIXES
+from filterworks.files.urls import is_url, redacted
 from filterworks.filters.custom import load_kernel
 from filterworks.operations import Chain, Step, step
 
@@ -115,6 +116,11 @@ class AnyJob(_Section, ABC):
     filter: tuple[dict[str, Any], ...] = Field(min_length=1, strict=False)
     output: AnyOutput
     run: Run = Field(default_factory=Run)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether inputs or results lie in a store."""
+        return any(map(is_url, (*self.input.paths, self.output.path)))
 
     @property
     @abstractmethod
@@ -305,7 +311,7 @@ def _sentence(item: Any, kind: type[AnyJob]) -> str:
         return f"{key}: is missing"
     message = item["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"{key}: {message}" + ("" if "; got " in message else f"; got {item['input']!r}")
+    return redacted(f"{key}: {message}" + ("" if "; got " in message else f"; got {item['input']!r}"))
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -337,7 +343,7 @@ def read_tables(path: Path) -> dict[str, Any]:
 
 def _beside(base: Path, value: object) -> object:
     """Return a path relative to the job file as people would write it from where they are."""
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or is_url(value):
         return value
     place = os.path.normpath(base.resolve() / value)
     here = Path.cwd()

@@ -18,6 +18,7 @@ import os
 import socket
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
@@ -42,6 +43,8 @@ CREATE TABLE IF NOT EXISTS recipes (signature TEXT PRIMARY KEY, recipe TEXT NOT 
 CREATE TABLE IF NOT EXISTS runs (
     target TEXT PRIMARY KEY, pid INTEGER, created REAL, host TEXT, started_at TEXT, total INTEGER, beat REAL,
     workers INTEGER, done INTEGER, failed INTEGER, skipped INTEGER, rate REAL);
+CREATE TABLE IF NOT EXISTS objects (output TEXT PRIMARY KEY, input_tag TEXT, output_tag TEXT);
+CREATE TABLE IF NOT EXISTS lineage (id TEXT NOT NULL);
 """
 # What ledgers of version 1 lack.
 _ADDED = {
@@ -150,6 +153,8 @@ class Ledger:
         Where the results lie; the ledger is the file `NAME` in it.
     create
         Whether to make it; otherwise a missing ledger reads as empty and is not written.
+    shown
+        What people call the place of the results, where it is not the folder.
 
     Raises
     ------
@@ -157,8 +162,8 @@ class Ledger:
         If the file is not a ledger, or comes from a newer version.
     """
 
-    def __init__(self, folder: Path, *, create: bool) -> None:
-        self.path = folder / NAME
+    def __init__(self, folder: Path, *, create: bool, shown: str | None = None) -> None:
+        self.path, self.shown = folder / NAME, shown or str(folder)
         self._connection: sqlite3.Connection | None = None
         if not create and not os.path.exists(self.path):  # noqa: PTH110  # a folder out of reach has none
             return
@@ -196,6 +201,11 @@ class Ledger:
 
     def _broken(self, error: sqlite3.Error) -> LedgerError:
         return LedgerError(f"{self.path}: the ledger cannot be used: {error}")
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything has been recorded here."""
+        return self._connection is not None
 
     def close(self) -> None:
         """Close the file."""
@@ -269,7 +279,6 @@ class Ledger:
 
     def write(self, records: Iterable[Record]) -> None:
         """Record results and failures, durably, in one transaction."""
-        assert self._connection is not None  # noqa: S101  # only a created ledger is written
         columns, marks = ", ".join(_FIELDS), ", ".join("?" * len(_FIELDS))
         # A failure keeps what is known of the result that still stands from before.
         kept = ("output_size", "output_hash")
@@ -280,9 +289,12 @@ class Ledger:
             f"INSERT INTO results ({columns}, finished_at) VALUES ({marks}, ?) "  # noqa: S608  # our own column names
             f"ON CONFLICT (output) DO UPDATE SET {updates}, attempts = attempts + excluded.attempts"
         )
+        now = _now()
+        self._write(statement, ((*_values(record), now) for record in records))
+
+    def _write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         with self._writing() as connection:
-            now = _now()
-            connection.executemany(statement, ((*_values(record), now) for record in records))
+            connection.executemany(statement, rows)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -301,6 +313,33 @@ class Ledger:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise self._broken(error) from None
+
+    def found(self) -> None:
+        """Give a ledger its lineage, by which its copies are known."""
+        self._write(
+            "INSERT INTO lineage SELECT ? WHERE NOT EXISTS (SELECT 1 FROM lineage)", [(uuid.uuid4().hex,)]
+        )
+
+    def tags(self, output: str) -> tuple[str, str] | None:
+        """Return the tags of a remote input and its remote result, empty if unknown; None: never meant."""
+        rows = self._rows(
+            "SELECT coalesce(input_tag, ''), coalesce(output_tag, '') FROM objects WHERE output = ?",
+            (to_sql(output),),
+        )
+        return (str(rows[0][0]), str(rows[0][1])) if rows else None
+
+    def tag(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Record (output, tag of the input, tag of the result); an empty one: the result is on its way.
+
+        That is recorded before a result is put, so that after a crash the object is known as ours.
+        """
+        statement = "INSERT OR REPLACE INTO objects (output, input_tag, output_tag) VALUES (?, ?, ?)"
+        self._write(statement, [(to_sql(output), given, made) for output, given, made in rows])
+
+    def withdraw(self, outputs: Iterable[str]) -> None:
+        """Forget results that were on their way and have never been put."""
+        statement = "DELETE FROM objects WHERE output = ? AND coalesce(output_tag, '') = ''"
+        self._write(statement, [(to_sql(output),) for output in outputs])
 
     @contextmanager
     def running(self, target: str, total: int) -> Iterator[None]:
@@ -341,7 +380,7 @@ class Ledger:
             if run.target == target or "." in (run.target, target):
                 raise JobError(
                     [
-                        f"{self.path.parent}: another run is working here (process {run.pid} on {run.host}, "
+                        f"{self.shown}: another run is working here (process {run.pid} on {run.host}, "
                         f"since {run.since}); wait for it, stop it, or choose another OUT"
                     ]
                 )
@@ -352,11 +391,10 @@ class Ledger:
             "SELECT created, beat, target, pid, host, started_at, total, "
             "workers, done, failed, skipped, rate FROM runs"
         )
-        here = socket.gethostname()
         return [
             Living(from_sql(target), pid, host, since, total, Progress(*(value or 0 for value in progress)))
             for created, beat, target, pid, host, since, total, *progress in rows
-            if (_is_alive(pid, created) if host == here else time.time() - beat < _SILENT)
+            if is_living(pid, created, host, beat)
         ]
 
     def workers(self, since: str) -> list[tuple[str, int]]:
@@ -376,6 +414,11 @@ def _as_current(version: int) -> str:
         f"CREATE TEMP VIEW {table} AS SELECT *, {columns} FROM main.{table};"  # noqa: S608  # our own names
         for table, columns in nulls.items()
     )
+
+
+def is_living(pid: int, created: float, host: str, beat: float) -> bool:
+    """Return whether a run is alive: here its process is; elsewhere it has been heard of lately."""
+    return _is_alive(pid, created) if host == socket.gethostname() else time.time() - beat < _SILENT
 
 
 def _is_alive(pid: int, created: float) -> bool:

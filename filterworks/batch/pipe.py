@@ -12,6 +12,22 @@ from filterworks.batch.series import SeriesTask
 from filterworks.batch.series_job import SeriesJob
 from filterworks.errors import FileError, JobError
 from filterworks.files.tables import PARQUET_SUFFIXES
+from filterworks.files.urls import is_url, redacted
+
+
+def refuse_addresses(job: SeriesJob) -> None:
+    """Refuse a pipe to or from a store: it has neither ledger nor a put that is whole.
+
+    Raises
+    ------
+    JobError
+        If the input or the output is an address.
+    """
+    for text in (job.input.paths[0], job.output.path):
+        if is_url(text):
+            raise JobError(
+                [f"{redacted(text, strictly=True)}: cannot be used with -; name files on both sides"]
+            )
 
 
 def filter_piped(job: SeriesJob, source: str, stdout: BinaryIO) -> Mapping[str, Any]:

@@ -9,11 +9,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from filterworks.batch.job import AnyJob
-from filterworks.batch.ledger import Ledger, Record, from_sql, to_sql
+from filterworks.batch.ledger import Record, from_sql, to_sql
 from filterworks.batch.names import are_one, look, outside, refused_by_windows
+from filterworks.batch.places import LocalPlace, Place
 from filterworks.errors import JobError
+from filterworks.files.retrying import StoreError
+from filterworks.files.urls import is_url
+
+if TYPE_CHECKING:
+    from filterworks.batch.remote_place import RemotePlace
+    from filterworks.batch.remote_plan import RemoteSource
+
+    AnySource: TypeAlias = "_Source | RemoteSource"
 
 # Problems of one kind that are spelled out before the rest is only counted.
 _SHOWN = 10
@@ -32,6 +42,7 @@ class Item:
     output: str
     size: int
     mtime_ns: int
+    tag: str = ""
 
 
 class Worklist:
@@ -39,37 +50,44 @@ class Worklist:
 
     Attributes
     ----------
-    folder
-        Where results and ledger lie.
+    place
+        Where results live.
     target
         What a run holds: ``.`` for the folder, or the name of the one output file.
     ignored
         How many files under the inputs have another suffix.
     """
 
-    def __init__(self, folder: Path, target: str) -> None:
-        self.folder, self.target, self.ignored = folder, target, 0
+    def __init__(self, place: Place, target: str) -> None:
+        self.place, self.target, self.ignored = place, target, 0
         self._folder = ("/", "/")
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute("BEGIN")
         self._database.execute(
             "CREATE TABLE items (output TEXT PRIMARY KEY, input TEXT, place TEXT, size INTEGER, "
-            "mtime_ns INTEGER, outcome TEXT, entry TEXT)"
+            "mtime_ns INTEGER, tag TEXT, outcome TEXT, entry TEXT)"
         )
+
+    @property
+    def folder(self) -> Path:
+        """Where the ledger lies, and what has no name yet; the results too, if they are local."""
+        return self.place.folder
 
     def add(self, item: Item) -> str | None:
         """Add an item; return the other input if two inputs would have one output."""
-        values = (to_sql(item.output), to_sql(item.input), to_sql(self._place(item.input)))
+        located = item.input if is_url(item.input) else self._located(item.input)
+        values = (to_sql(item.output), to_sql(item.input), to_sql(located))
         try:
             self._database.execute(
-                "INSERT INTO items VALUES (?, ?, ?, ?, ?, NULL, NULL)", (*values, item.size, item.mtime_ns)
+                "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
+                (*values, item.size, item.mtime_ns, item.tag),
             )
         except sqlite3.IntegrityError:
             row = self._database.execute("SELECT input FROM items WHERE output = ?", values[:1]).fetchone()
             return from_sql(row[0])
         return None
 
-    def _place(self, path: str) -> str:
+    def _located(self, path: str) -> str:
         """Return ``os.path.realpath(path)``; the links of a folder are followed once for all of its files."""
         if os.path.islink(path):  # noqa: PTH114  # called for every file of a tree
             return os.path.realpath(path)
@@ -87,9 +105,9 @@ class Worklist:
         return bool(most) and mean <= _SMALL and most <= 16 * _SMALL
 
     def __iter__(self) -> Iterator[Item]:
-        cursor = self._database.execute("SELECT input, output, size, mtime_ns FROM items ORDER BY rowid")
-        for source, output, size, mtime_ns in cursor:
-            yield Item(from_sql(source), from_sql(output), size, mtime_ns)
+        query = "SELECT input, output, size, mtime_ns, tag FROM items ORDER BY rowid"
+        for source, output, size, mtime_ns, tag in self._database.execute(query):
+            yield Item(from_sql(source), from_sql(output), size, mtime_ns, tag)
 
     def settle(self, output: str, outcome: str, entry: str) -> None:
         """Note what became of an item: ``done``, ``failed`` or ``skipped``, with its JSON entry."""
@@ -109,6 +127,8 @@ class Worklist:
 
     def owns(self, path: str) -> bool:
         """Return whether a path lies in the folder of results."""
+        if is_url(path) or not isinstance(self.place, LocalPlace):
+            return self.target == "." and path.startswith(f"{self.place.shown()}/")
         return self.target == "." and Path(os.path.realpath(path)).is_relative_to(
             os.path.realpath(self.folder)
         )
@@ -148,14 +168,26 @@ def make_worklist(job: AnyJob) -> Worklist:
         Inputs are missing or hold none of the kind, the output lies in an input or would replace one, two
         inputs would have one output, or files that no record covers would be replaced.
     """
-    sources = [_Source(text) for text in job.input.paths]
+    try:
+        return _planned(job)
+    except StoreError as error:
+        raise JobError([str(error)]) from None
+
+
+def _planned(job: AnyJob) -> Worklist:
+    sources = [_source(text) for text in job.input.paths]
     problems = [source.problem for source in sources if source.problem]
+    if job.run.workers or job.run.scheduler:
+        problems += [
+            f"{text}: is in this process' memory, which other workers do not share"
+            for text in (*job.input.paths, job.output.path)
+            if text.startswith("memory://")
+        ]
     if problems:
         raise JobError(problems)
-    out = Path(job.output.path)
-    folder, target = _target(job, sources, out)
-    worklist = Worklist(folder, target)
-    problems = _outside_inputs(sources, folder, target)
+    place, target = _where(job, sources)
+    worklist = Worklist(place, target)
+    problems = _outside_inputs(sources, place, target)
     problems += _fill(worklist, sources, job, problems)
     if not problems and not len(worklist):
         what = ", ".join(job.input.paths)
@@ -165,9 +197,27 @@ def make_worklist(job: AnyJob) -> Worklist:
         worklist.close()
         raise JobError(_shortened(problems))
     if job.run.retry_failed:
-        with Ledger(folder, create=False) as ledger:
+        with place.reading() as ledger:
             worklist.keep(record.output for record in ledger.failures())
     return worklist
+
+
+def _source(text: str) -> AnySource:
+    if not is_url(text):
+        return _Source(text)
+    from filterworks.batch.remote_plan import RemoteSource  # only for those who name a store
+
+    return RemoteSource(text)
+
+
+def _where(job: AnyJob, sources: list[AnySource]) -> tuple[Place, str]:
+    """Return where results live, and ``.`` or the name of the single output file."""
+    if is_url(job.output.path):
+        from filterworks.batch.remote_plan import remote_target
+
+        return remote_target(job, sources)
+    folder, target = _target(job, sources, Path(job.output.path))
+    return LocalPlace(folder), target
 
 
 def _shortened(problems: list[str]) -> list[str]:
@@ -251,7 +301,7 @@ def _walk(folder: str, recursive: bool) -> Iterator[tuple[str, str]]:
         waiting += reversed(below)
 
 
-def _target(job: AnyJob, sources: list[_Source], out: Path) -> tuple[Path, str]:
+def _target(job: AnyJob, sources: list[AnySource], out: Path) -> tuple[Path, str]:
     """Return the folder of results, and ``.`` or the name of the single output file."""
     as_folder = job.output.path.endswith(("/", os.sep)) or os.path.isdir(out)  # noqa: PTH112  # no error on odd paths
     if len(sources) == 1 and sources[0].is_file and out.suffix and not as_folder:
@@ -282,12 +332,17 @@ def _check_folder(folder: Path) -> None:
             raise JobError([f"{str(place)!r}: is no possible path: {error}"]) from None
 
 
-def _outside_inputs(sources: list[_Source], folder: Path, target: str) -> list[str]:
+def _outside_inputs(sources: list[AnySource], where: Place, target: str) -> list[str]:
     """Refuse results inside a folder that is being read."""
+    if not isinstance(where, LocalPlace):
+        from filterworks.batch.remote_plan import outside_inputs
+
+        return outside_inputs(sources, cast("RemotePlace", where), target)
+    folder = where.folder
     place = folder.resolve() if target == "." else folder.resolve() / target
     problems = []
     for source in sources:
-        if not source.is_glob and not source.is_file:
+        if isinstance(source, _Source) and not source.is_glob and not source.is_file:
             base = source.path.resolve()
             if place == base or base in place.parents:
                 problems.append(
@@ -297,7 +352,7 @@ def _outside_inputs(sources: list[_Source], folder: Path, target: str) -> list[s
     return problems
 
 
-def _fill(worklist: Worklist, sources: list[_Source], job: AnyJob, problems: list[str]) -> list[str]:
+def _fill(worklist: Worklist, sources: list[AnySource], job: AnyJob, problems: list[str]) -> list[str]:
     found: list[str] = []
     if problems:
         return found
@@ -310,7 +365,13 @@ def _fill(worklist: Worklist, sources: list[_Source], job: AnyJob, problems: lis
                     found.append(f"{path}: none of the {job.NOUN} has this suffix; {job.accepted()}")
                 worklist.ignored += 1
                 continue
-            problem = _add(worklist, path, inside if worklist.target == "." else worklist.target)
+            output = inside if worklist.target == "." else worklist.target
+            if isinstance(source, _Source):
+                problem = _add(worklist, path, output)
+            else:
+                from filterworks.batch.remote_plan import add_remote
+
+                problem = add_remote(worklist, source, path, output)
             if problem:
                 found.append(problem)
     return found
@@ -319,7 +380,7 @@ def _fill(worklist: Worklist, sources: list[_Source], job: AnyJob, problems: lis
 def _add(worklist: Worklist, path: str, inside: str) -> str | None:
     output = os.path.normpath(inside)
     if outside(output):
-        return f"{path}: its result would lie outside of {worklist.folder}"
+        return f"{path}: its result would lie outside of {worklist.place.shown()}"
     refusal = refused_by_windows(output) if os.name == "nt" else None
     if refusal:
         return f"{path}: its result cannot have its name: {refusal}"
@@ -331,13 +392,15 @@ def _add(worklist: Worklist, path: str, inside: str) -> str | None:
     other = worklist.add(Item(path, output, size, mtime_ns))
     if other is None:
         return None
-    place = worklist.folder / output
+    place = worklist.place.shown(output)
     return f"{other} and {path} would both become {place}; give them different names or outputs"
 
 
 def _look_alikes(worklist: Worklist) -> list[str]:
     """Return a sentence for every two outputs that the file system of the results takes for one."""
-    problems = []
+    problems: list[str] = []
+    if worklist.place.is_remote:
+        return problems
     for names in worklist.look_alikes():
         for (first, one), (second, other) in combinations(names, 2):
             if are_one(worklist.folder, first, second):
@@ -355,12 +418,16 @@ def covers(record: Record | None) -> bool:
 
 def _clobbered(worklist: Worklist, job: AnyJob) -> list[str]:
     """Return a sentence for every output that would replace an input, a folder or a stranger's file."""
+    if not isinstance(worklist.place, LocalPlace):
+        from filterworks.batch.remote_plan import clobbered
+
+        return clobbered(worklist, cast("RemotePlace", worklist.place), job)
     problems: list[str] = []
     # Of each folder of results: whether it is inside, and whether it is there at all.
     folders: dict[str, tuple[bool, bool]] = {}
     if not worklist.folder.exists():
         return problems
-    with Ledger(worklist.folder, create=False) as ledger:
+    with worklist.place.reading() as ledger:
         for item in worklist:
             place = os.path.join(worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
             parent = os.path.dirname(place)  # noqa: PTH120  # as above

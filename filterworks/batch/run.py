@@ -28,7 +28,8 @@ from filterworks.batch.plan import Item, Worklist, covers
 from filterworks.batch.tasks import SHARES, Outcome, Task
 from filterworks.batch.unfinished import NAME as UNFINISHED
 from filterworks.batch.unfinished import sweep
-from filterworks.errors import JobError, LedgerError
+from filterworks.errors import FileError, JobError, LedgerError
+from filterworks.files.urls import is_url
 
 _PARTIAL = ".filterworks-"
 _TALLIES = 1000
@@ -68,6 +69,8 @@ class Report:
         Whether the run was stopped before its end.
     broken
         Why it could not go on to its end, or None.
+    lost
+        Whether it ended because a store was out of reach.
     seconds
         Time taken.
     """
@@ -81,12 +84,14 @@ class Report:
     worst: float = 0.0
     interrupted: bool = False
     broken: str | None = None
+    lost: bool = False
     seconds: float = 0.0
 
     @property
     def exit_code(self) -> int:
         """0 all done, 1 some failed or the run could not go on, 130 interrupted."""
-        return 130 if self.interrupted else int(self.failed > 0 or self.broken is not None)
+        ended = self.broken is not None or self.worklist.place.warning is not None
+        return 130 if self.interrupted else int(self.failed > 0 or ended)
 
 
 @dataclass
@@ -112,6 +117,7 @@ class _Run:
 
     def settle(self, item: Item, outcome: Outcome) -> None:
         """Take an outcome in; recorded and named with others by :meth:`commit`."""
+        self.report.lost = self.report.lost or outcome.is_lost
         self.waiting.append((item, outcome))
         if time.monotonic() - self.committed > COMMIT or len(self.waiting) >= _TALLIES:
             self.commit()
@@ -124,6 +130,7 @@ class _Run:
         kept = [(item, self._nameable(item, outcome)) for item, outcome in self.waiting]
         self.waiting.clear()
         self.committed = time.monotonic()
+        self.worklist.place.check()
         self._record(kept)
         for item, outcome in kept:
             self._tell(item, self._named(item, outcome))
@@ -132,8 +139,8 @@ class _Run:
 
     def is_over(self) -> bool:
         """Whether one has failed and that is enough."""
-        if not self.job.run.fail_fast:
-            return False
+        if self.report.lost or not self.job.run.fail_fast:
+            return self.report.lost
         return self.report.failed > 0 or any(outcome.state == "failed" for _, outcome in self.waiting)
 
     def beat(self) -> None:
@@ -152,6 +159,7 @@ class _Run:
         while any(outcome.state != "skipped" for _, outcome in kept):
             try:
                 self.ledger.write(_record(self.job, i, o) for i, o in kept if o.state != "skipped")
+                self._tag(kept)
                 return
             except LedgerError as error:
                 done = [n for n, (_, outcome) in enumerate(kept) if outcome.state == "done"]
@@ -159,37 +167,48 @@ class _Run:
                     raise
                 for n in done[len(done) // 2 :]:
                     item, outcome = kept[n]
-                    Path(outcome.partial).unlink(missing_ok=True)
+                    if outcome.partial:
+                        Path(outcome.partial).unlink(missing_ok=True)
                     reason = f"{item.input}: its result cannot be recorded and was not kept: {error}"
-                    kept[n] = item, Outcome("failed", error=reason)
+                    kept[n] = item, Outcome("failed", error=reason, tag="")
+
+    def _tag(self, kept: list[tuple[Item, Outcome]]) -> None:
+        """Record by what remote inputs and results are known; forget results that were not put after all."""
+        remote = self.is_remote
+        rows = [(i.output, i.tag, o.tag or "") for i, o in kept if o.state == "done" and (remote or i.tag)]
+        unput = [i.output for i, o in kept if remote and o.state == "failed" and o.tag is None]
+        if rows:
+            self.ledger.tag(rows)
+        if unput:
+            self.ledger.withdraw(unput)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether results go into a store."""
+        return self.worklist.place.is_remote
 
     def _named(self, item: Item, outcome: Outcome) -> Outcome:
         """Give a recorded result its name; return the outcome, a failure if that cannot be done."""
         if outcome.state != "done":
             return outcome
-        place = os.path.join(self.worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
         try:
-            try:
-                os.replace(outcome.partial, place)  # noqa: PTH105  # as above
-            except FileNotFoundError:
-                Path(place).parent.mkdir(parents=True, exist_ok=True)
-                Path(outcome.partial).replace(place)
-        except OSError as error:
-            failure = Outcome("failed", error=f"{place}: cannot be written: {error.strerror}")
+            self.worklist.place.name(outcome.partial, item.output)
+        except FileError as error:
+            failure = Outcome("failed", error=str(error))
             self.ledger.write([_record(self.job, item, failure)])
             return failure
         return outcome
 
     def _nameable(self, item: Item, outcome: Outcome) -> Outcome:
         """Return a failure instead if a stranger's file has appeared under the result's name."""
-        place = os.path.join(self.worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
-        if outcome.state != "done" or self.job.output.overwrite or not os.path.lexists(place):
+        place = self.worklist.place
+        if outcome.state != "done" or self.job.output.overwrite or not place.is_taken(item.output):
             return outcome
         if covers(self.ledger.find(item.output)):
             return outcome
-        return Outcome(
-            "failed", error=f"{place}: has appeared during the run and was not made by it; left as it is"
-        )
+        shown = place.shown(item.output)
+        reason = f"{shown}: has appeared during the run and was not made by it; left as it is"
+        return Outcome("failed", error=reason)
 
     def _tell(self, item: Item, outcome: Outcome) -> None:
         report = self.report
@@ -219,12 +238,10 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
     start = time.perf_counter()
     report = Report(worklist)
     total = len(worklist)
-    try:
-        worklist.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise JobError([f"{worklist.folder}: cannot be made: {error.strerror}"]) from None
+    worklist.place.prepare()
     with (
-        Ledger(worklist.folder, create=True) as ledger,
+        worklist.place.held(total),
+        Ledger(worklist.folder, create=True, shown=worklist.place.shown()) as ledger,
         ledger.running(worklist.target, total),
         _partials(worklist, ledger) as partials,
         _one_interrupt(lambda: shutil.rmtree(partials, True)) as stop,
@@ -233,7 +250,7 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
         observer.started(total)
         ledger.keep_recipe(job.signature, job.recipe)
         run = _Run(job, worklist, ledger, partials, observer, report, workers.workers)
-        handout = Handout(run, workers, stop, iter(worklist), total)
+        handout = Handout(run, workers, stop, _pending(run), total)
         try:
             run.beat()
             handout.run()
@@ -241,7 +258,7 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
             handout.broken = str(error)
         report.broken = handout.broken
         report.interrupted = stop.is_set() and next(iter(worklist.unsettled()), None) is not None
-    if report.done:
+    if report.done and not worklist.place.is_remote:
         _write_through(worklist.folder)
     report.seconds = time.perf_counter() - start
     return report
@@ -305,38 +322,61 @@ def _one_interrupt(abandon: Callable[[], object]) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+def _pending(run: _Run) -> Iterator[Item]:
+    """Yield the items that a worker has to look at: of what stands in a store, the tag tells all."""
+    place, force = run.worklist.place, run.job.run.force
+    for item in run.worklist:
+        known = _known(run, item, None if force else run.ledger.find(item.output)) if run.is_remote else None
+        if known is not None and place.stands(item.output, known, run.ledger):
+            run.settle(item, Outcome("skipped", size=known[0], digest=known[1]))
+            continue
+        yield item
+
+
 def _task(run: _Run, item: Item, number: int, threads: int) -> Task:
-    job, folder = run.job, run.worklist.folder
+    job, place = run.job, run.worklist.place
     record = None if job.run.force else run.ledger.find(item.output)
-    known = _known(job, item, record)
-    by_content = job.run.check == "content"
+    known = _known(run, item, record)
+    far = is_url(item.input)
+    by_content = job.run.check == "content" and not far
     # The workers of another machine do not share this process' current folder.
     located = os.path.abspath if job.run.scheduler else str
-    return job.task(
-        input=located(item.input),
-        output=located(os.path.join(folder, item.output)),  # noqa: PTH118  # called for every file of a tree
-        partial=located(f"{run.partials}{os.sep}{number}{os.path.splitext(item.output)[1]}"),  # noqa: PTH122  # as above
-        known=known,
+    at_worker = run.is_remote and job.run.scheduler is not None
+    name = f"{number}{os.path.splitext(item.output)[1]}"  # noqa: PTH122  # called for every file of a tree
+    task = job.task(
+        input=item.input if far else located(item.input),
+        output=place.shown(item.output) if run.is_remote else located(place.shown(item.output)),
+        partial=f"{os.getpid()}-{name}" if at_worker else located(f"{run.partials}{os.sep}{name}"),
+        known=None if run.is_remote else known,
         content=((record and known and record.input_hash) or "") if by_content else None,
         threads=threads,
         is_drawn=is_drawn(item.output, job.run.verify),
     )
+    if not far and not run.is_remote:
+        return task
+    from filterworks.batch.carried import carried  # only for those who use a store
+
+    return carried(task, item, run.ledger, overwrite=job.output.overwrite, at_worker=at_worker)
 
 
-def _known(job: AnyJob, item: Item, record: Record | None) -> tuple[int, str] | None:
+def _known(run: _Run, item: Item, record: Record | None) -> tuple[int, str] | None:
     """Return the identity of a result that was made from this very input in this very way.
 
     Where inputs are told apart by their content, the worker compares that.
     """
     if record is None or record.error is not None or record.output_size is None or record.output_hash is None:
         return None
-    same = (record.input, record.signature) == (_identity(item), job.signature)
-    if job.run.check == "time":
+    if item.tag and (run.ledger.tags(item.output) or ("", ""))[0] != item.tag:
+        return None
+    same = (record.input, record.signature) == (_identity(item), run.job.signature)
+    if run.job.run.check == "time":
         same = same and (record.input_size, record.input_mtime_ns) == (item.size, item.mtime_ns)
     return (record.output_size, record.output_hash) if same else None
 
 
 def _identity(item: Item) -> str:
+    if is_url(item.input):
+        return item.input
     return os.path.abspath(item.input)  # noqa: PTH100  # Path.resolve would follow a link to its target
 
 
@@ -365,8 +405,7 @@ def is_drawn(output: str, share: float) -> bool:
 
 
 def _entry(worklist: Worklist, item: Item, outcome: Outcome) -> dict[str, object]:
-    place = os.path.join(worklist.folder, item.output)  # noqa: PTH118  # called for every file of a tree
-    entry: dict[str, object] = {"input": item.input, "output": place}
+    entry: dict[str, object] = {"input": item.input, "output": worklist.place.shown(item.output)}
     if outcome.state == "failed":
         entry["error"] = outcome.error
         if outcome.trace:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from filterworks.batch.digests import digest
 from filterworks.errors import FileError, FilterworksError
+from filterworks.files.retrying import is_lost
 
 # How much of a task is done, by its `partial`, while it runs in this process.
 SHARES: dict[str, float] = {}
@@ -82,6 +83,14 @@ class Task(ABC):
     def make(self, partial: Path) -> Made:
         """Write the result to `partial`."""
 
+    def here(self) -> Task:
+        """Return the task with the paths of the machine that does it."""
+        return self
+
+    def delivered(self, outcome: Outcome) -> Outcome:
+        """Bring what was made to where it is given its name, if that is not for the main process to do."""
+        return outcome
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -107,6 +116,10 @@ class Outcome:
         Host and process that did it.
     attempts
         How often it was tried in this run.
+    tag
+        Of a result in a store; of a failure: empty if it may have been put there nevertheless.
+    is_lost
+        Whether a store was out of reach, so that further tasks would fail as well.
     """
 
     state: Literal["done", "skipped", "failed"]
@@ -120,6 +133,8 @@ class Outcome:
     content: str | None = None
     worker: str = ""
     attempts: int = 1
+    tag: str | None = None
+    is_lost: bool = False
 
 
 def perform_all(tasks: Sequence[Task]) -> list[Outcome]:
@@ -135,16 +150,17 @@ def perform_all(tasks: Sequence[Task]) -> list[Outcome]:
 
 def perform(task: Task) -> Outcome:
     """Do one task; whatever goes wrong with this one file is told in the outcome, not raised."""
+    task = task.here()
     start = time.perf_counter()
     # An attempt on a cluster may be repeated while the first one is still alive.
     stem, suffix = os.path.splitext(task.partial)  # noqa: PTH122  # called for every file of a tree
     partial = f"{stem}-{uuid.uuid4().hex[:8]}{suffix}"
     try:
-        outcome = _performed(task, Path(partial))
+        outcome = task.delivered(_performed(task, Path(partial)))
     except Exception as error:  # one file's bug must not end the run; it keeps its traceback
         Path(partial).unlink(missing_ok=True)
         reason, trace = _reason(task, partial, error)
-        outcome = Outcome("failed", error=reason, trace=trace)
+        outcome = Outcome("failed", error=reason, trace=trace, is_lost=is_lost(error))
     finally:
         SHARES.pop(task.partial, None)
     return replace(outcome, seconds=time.perf_counter() - start, worker=_worker())

@@ -100,13 +100,14 @@ def images(inputs: tuple[str, ...], output: str, filters: tuple[str, ...], **opt
     """Filter images: folders (walked whole, their tree is kept), files, quoted globs.
 
     Depth, channels, format and metadata of each image stay. The same command again goes on where it
-    stopped.
+    stopped. INPUT and OUT may be s3://bucket/folder or gs://bucket/folder, INPUT also https://host/file.
 
     \b
     Examples:
       filterworks images photos/ -o smooth/ -f gaussian:sigma=2
       filterworks images scan.tif -o sharp.tif -f unsharp_mask:sigma=1.5,amount=0.8
       filterworks images 'cells/*.tif' -o edges/ -f gaussian:sigma=1 -f sobel --range stretch
+      filterworks images s3://bucket/photos -o s3://bucket/smooth -f gaussian:sigma=2
     """
     from filterworks.batch.job import Job, make_job
     from filterworks.operations import Chain

@@ -56,7 +56,11 @@ def expected_errors(command: Callable[..., int | None]) -> Callable[..., int]:
 
 
 def printable(text: str) -> str:
-    """Return one line without control characters: names of files may hold anything."""
+    """Return one line without control characters and passwords: names of files may hold anything."""
+    if "://" in text:
+        from filterworks.files.urls import redacted  # needs NumPy
+
+        text = redacted(text)
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
@@ -169,7 +173,9 @@ def summarise(report: Report, *, quiet: bool) -> None:
     rate = f", {report.done / report.seconds:.1f} files/s" if report.done and report.seconds else ""
     parts = [f"{report.done} done", f"{report.failed} failed", f"{report.skipped} already done"]
     shown = [part for part, count in zip(parts, (1, report.failed, report.skipped), strict=True) if count]
-    click.echo(f"{', '.join(shown)} in {report.seconds:.2f} s{rate} -> {report.worklist.folder}", err=True)
+    click.echo(
+        f"{', '.join(shown)} in {report.seconds:.2f} s{rate} -> {report.worklist.place.shown()}", err=True
+    )
     if report.clipped:
         click.echo(
             f"warning: in {report.clipped} results over 1 % of the samples lay outside of the pixels' range "
@@ -181,6 +187,12 @@ def summarise(report: Report, *, quiet: bool) -> None:
             f"verified {report.verified} results with scipy: the largest difference is "
             f"{report.worst:.3g} of what is allowed",
             err=True,
+        )
+    if report.worklist.place.warning:
+        click.echo(f"warning: {printable(report.worklist.place.warning)}", err=True)
+    if report.lost:
+        click.echo(
+            "stopped: a store is out of reach; the same command goes on where this run stopped", err=True
         )
     if report.interrupted:
         click.echo("interrupted: the same command goes on where this run stopped", err=True)
@@ -211,9 +223,9 @@ def print_plan(worklist: Worklist, stream: TextIO, as_json: bool) -> None:
     """Write what a run would do, on standard output."""
     if not as_json:
         for item in worklist:
-            stream.write(f"{item.input} -> {worklist.folder / item.output}\n")
+            stream.write(f"{item.input} -> {worklist.place.shown(item.output)}\n")
         return
-    planned = (json.dumps({"input": i.input, "output": str(worklist.folder / i.output)}) for i in worklist)
+    planned = (json.dumps({"input": i.input, "output": worklist.place.shown(i.output)}) for i in worklist)
     empty: Iterator[str] = iter(())
     _print_object(
         {"done": empty, "failed": empty, "skipped": empty, "planned": planned}, {"dry_run": True}, stream

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from filterworks.cli.console import Share, expected_errors, printable
 
 if TYPE_CHECKING:
     from filterworks.batch.ledger import Ledger, Living
+    from filterworks.batch.places import Place
 
 # Workers that are named one by one; of more, only how many.
 _NAMED = 16
@@ -32,14 +35,14 @@ def status(out: str, as_json: bool) -> int:
     Example:
       filterworks status smooth/
     """
-    folder, ledger = _ledger(out)
-    with ledger:
+    place = _place(out)
+    with _ledger(place, out) as ledger:
         counts, failures = ledger.counts(), ledger.failures()
-        runs = [_run(run, ledger) for run in ledger.living()]
+        runs = [_run(run, ledger) for run in place.living(ledger)]
         chains = ledger.signatures()
     if as_json:
         failed = [
-            {"input": f.input, "output": str(folder / f.output), "error": f.error, "attempts": f.attempts}
+            {"input": f.input, "output": place.shown(f.output), "error": f.error, "attempts": f.attempts}
             for f in failures
         ]
         made = [{"chain": chain, "results": count} for chain, count in chains]
@@ -47,7 +50,7 @@ def status(out: str, as_json: bool) -> int:
             json.dumps({"done": counts["done"], "failed": failed, "chains": made, "running": runs}, indent=1)
         )
         return int(bool(failures))
-    click.echo(f"{folder}: {counts['done']} done, {counts['failed']} failed")
+    click.echo(f"{place.shown()}: {counts['done']} done, {counts['failed']} failed")
     for chain, count in chains:
         click.echo(f"  {count} by {printable(chain)}")
     for run in runs:
@@ -57,14 +60,25 @@ def status(out: str, as_json: bool) -> int:
     return int(bool(failures))
 
 
-def _ledger(out: str) -> tuple[Path, Ledger]:
-    from filterworks.batch.ledger import NAME, Ledger
+def _place(out: str) -> Place:
+    from filterworks.batch.places import LocalPlace
+    from filterworks.files.urls import is_url, parse_url
+
+    if not is_url(out):
+        return LocalPlace(Path(out) if os.path.isdir(out) else Path(out).parent)  # noqa: PTH112  # no error on odd paths
+    from filterworks.batch.remote_place import RemotePlace
+
+    return RemotePlace(parse_url(out))
+
+
+@contextmanager
+def _ledger(place: Place, out: str) -> Iterator[Ledger]:
     from filterworks.errors import JobError
 
-    folder = Path(out) if os.path.isdir(out) else Path(out).parent  # noqa: PTH112  # no error on odd paths
-    if not os.path.exists(folder / NAME):  # noqa: PTH110  # as above
-        raise JobError([f"{out}: holds no ledger: filterworks has not written results here"])
-    return folder, Ledger(folder, create=False)
+    with place.reading() as ledger:
+        if not ledger.exists:
+            raise JobError([f"{out}: holds no ledger: filterworks has not written results here"])
+        yield ledger
 
 
 def _run(run: Living, ledger: Ledger) -> dict[str, Any]:
@@ -135,10 +149,13 @@ def audit(out: str, sample: float, as_json: bool) -> int:
       filterworks audit smooth/ --sample 100% --json
     """
     from filterworks.batch.audit import audit_folder
+    from filterworks.errors import JobError
 
-    folder, ledger = _ledger(out)
-    with ledger:
-        report = audit_folder(folder, ledger, sample)
+    place = _place(out)
+    if place.is_remote:
+        raise JobError([f"{place.shown()}: is in a store; copy it to this machine to audit it"])
+    with _ledger(place, out) as ledger:
+        report = audit_folder(place.folder, ledger, sample)
     if as_json:
         click.echo(json.dumps(report.as_entries(), indent=1))
         return report.exit_code
@@ -147,7 +164,7 @@ def audit(out: str, sample: float, as_json: bool) -> int:
             click.echo(printable(f"{kind}: {finding.output}: {finding.reason}"))
     wrong = sum(map(len, report.findings.values()))
     click.echo(
-        f"{folder}: {report.intact} of {report.total} results are intact, "
+        f"{place.shown()}: {report.intact} of {report.total} results are intact, "
         f"{report.recomputed} of them made again with the same result"
         + (f"; {wrong} findings" if wrong else "")
     )

@@ -128,11 +128,12 @@ def _piped(job: Any, options: dict[str, Any]) -> int:
     """Filter one table from or to a pipe: nothing is recorded, a failure ends it with exit code 1."""
     import json
 
-    from filterworks.batch.pipe import filter_piped
+    from filterworks.batch.pipe import filter_piped, refuse_addresses
     from filterworks.errors import JobError
 
     if len(job.input.paths) > 1:
         raise JobError(["-: standard input or output takes one INPUT"])
+    refuse_addresses(job)
     if options["dry_run"]:
         click.echo(f"{job.input.paths[0]} -> {job.output.path}")
         return 0
