@@ -68,7 +68,7 @@ def _filter_file(task: ImageTask, partial: Path) -> _Tally:
     if cv2.getNumThreads() != task.threads:
         cv2.setNumThreads(task.threads)
     tally = _Tally()
-    with open_image(Path(task.input), max_pixels=task.max_pixels) as reader:
+    with open_image(Path(task.input), max_pixels=task.max_pixels, scratch=partial.parent) as reader:
         refusal = check_writable(partial.suffix, reader.info)
         if refusal:
             raise FileError(f"{task.input}: {refusal}")

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Record, from_sql, to_sql
+from filterworks.batch.stores import identity, is_store
 from filterworks.errors import JobError
+from filterworks.files import STORE_METADATA
 
 # Problems of one kind that are spelled out before the rest is only counted.
 _SHOWN = 10
@@ -157,7 +159,7 @@ class _Source:
 
     @property
     def is_file(self) -> bool:
-        return not self.is_glob and not os.path.isdir(self.text)  # noqa: PTH112  # no error on odd paths
+        return not self.is_glob and not _is_folder(self.text)
 
     def files(self, recursive: bool) -> Iterator[tuple[str, str]]:
         """Yield (path, path in the output) of every file of any kind."""
@@ -168,10 +170,15 @@ class _Source:
         else:
             base = _fixed_part(self.text)
             for match in sorted(_matches(self.text)):
-                if not os.path.isdir(match):  # noqa: PTH112  # glob yields text
+                if not _is_folder(match):
                     yield match, os.path.relpath(match, base or ".")
                 elif "**" not in self.text:
                     yield from _walk(match, recursive)
+
+
+def _is_folder(path: str) -> bool:
+    """Return whether a path is a folder of inputs or results, not one that is an image itself."""
+    return os.path.isdir(path) and not is_store(path)  # noqa: PTH112  # no error on odd paths
 
 
 def _matches(pattern: str) -> Iterator[str]:
@@ -203,7 +210,7 @@ def _walk(folder: str, recursive: bool) -> Iterator[tuple[str, str]]:
             name = os.path.join(inside, entry.name)  # noqa: PTH118  # called for every file of a tree
             if entry.name.startswith("."):
                 continue
-            if not entry.is_dir():
+            if not entry.is_dir() or (is_store(entry.name) and not entry.is_symlink()):
                 yield entry.path, name
             elif recursive and not entry.is_symlink():
                 below.append((entry.path, name))
@@ -212,7 +219,7 @@ def _walk(folder: str, recursive: bool) -> Iterator[tuple[str, str]]:
 
 def _target(job: AnyJob, sources: list[_Source], out: Path) -> tuple[Path, str]:
     """Return the folder of results, and ``.`` or the name of the single output file."""
-    as_folder = job.output.path.endswith(("/", os.sep)) or os.path.isdir(out)  # noqa: PTH112  # no error on odd paths
+    as_folder = job.output.path.endswith(("/", os.sep)) or _is_folder(str(out))
     if len(sources) == 1 and sources[0].is_file and out.suffix and not as_folder:
         if not job.accepts(out.name):
             raise JobError(
@@ -246,7 +253,7 @@ def _outside_inputs(sources: list[_Source], folder: Path, target: str) -> list[s
     place = folder.resolve() if target == "." else folder.resolve() / target
     problems = []
     for source in sources:
-        if not source.is_glob and not source.is_file:
+        if not source.is_glob and source.path.is_dir():
             base = source.path.resolve()
             if place == base or base in place.parents:
                 problems.append(
@@ -280,15 +287,19 @@ def _add(worklist: Worklist, path: str, inside: str) -> str | None:
     if output.startswith("..") or os.path.isabs(output):  # noqa: PTH117  # text from a glob
         return f"{path}: its result would lie outside of {worklist.folder}"
     try:
-        status = os.stat(path)  # noqa: PTH116  # called for every file of a tree
+        size, mtime_ns = identity(path)
     except OSError:
-        status = None  # reading it will say why, as a failure of this one file
-    size, mtime_ns = (status.st_size, status.st_mtime_ns) if status else (-1, -1)
+        size, mtime_ns = -1, -1  # reading it will say why, as a failure of this one file
     other = worklist.add(Item(path, output, size, mtime_ns))
     if other is None:
         return None
     place = worklist.folder / output
     return f"{other} and {path} would both become {place}; give them different names or outputs"
+
+
+def _may_be_replaced(place: Path) -> bool:
+    """Return whether a folder holds a Zarr store, or nothing."""
+    return any((place / name).is_file() for name in STORE_METADATA) or not any(place.iterdir())
 
 
 def covers(record: Record | None) -> bool:
@@ -314,7 +325,7 @@ def _clobbered(worklist: Worklist, job: AnyJob) -> list[str]:
                 continue
             if worklist.is_input(os.path.realpath(place)):
                 problems.append(f"{place}: is an input; results never replace inputs, choose another output")
-            elif place.is_dir():
+            elif place.is_dir() and not (is_store(item.output) and _may_be_replaced(place)):
                 problems.append(f"{place}: is a folder; the result of {item.input} cannot have its name")
             elif not job.output.overwrite and not covers(ledger.find(item.output)):
                 problems.append(f"{place}: exists and was not made by filterworks; --overwrite replaces it")

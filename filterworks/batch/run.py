@@ -22,6 +22,7 @@ from filterworks.batch.cluster import Pool, pool
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Record
 from filterworks.batch.plan import Item, Worklist, covers
+from filterworks.batch.stores import discard, give_name
 from filterworks.batch.tasks import SHARES, Outcome, Task, perform
 from filterworks.errors import JobError, LedgerError
 
@@ -126,7 +127,7 @@ class _Run:
                     raise
                 for n in done[len(done) // 2 :]:
                     item, outcome = kept[n]
-                    Path(outcome.partial).unlink(missing_ok=True)
+                    discard(Path(outcome.partial))
                     reason = f"{item.input}: its result cannot be recorded and was not kept: {error}"
                     kept[n] = item, Outcome("failed", error=reason)
 
@@ -137,7 +138,7 @@ class _Run:
         place = self.worklist.folder / item.output
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            Path(outcome.partial).replace(place)
+            give_name(Path(outcome.partial), place)
         except OSError as error:
             failure = Outcome("failed", error=f"{place}: cannot be written: {error.strerror}")
             self.ledger.write([_record(self.job, item, failure)])

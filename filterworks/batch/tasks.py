@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from filterworks.batch.stores import digest_of, discard, identity
 from filterworks.errors import FilterworksError
 
 # How much of a task is done, by its `partial`, while it runs in this process.
@@ -109,7 +110,9 @@ def hasher() -> Any:
 
 
 def digest(path: Path) -> str:
-    """Return the hash of a file's content."""
+    """Return the hash of a file's content, or of all that a folder holds."""
+    if path.is_dir():
+        return digest_of(path, digest, hasher)
     with path.open("rb") as file:
         return hashlib.file_digest(file, hasher).hexdigest()
 
@@ -131,7 +134,7 @@ def _performed(task: Task) -> Outcome:
         if task.known is not None and _is_intact(Path(task.output), *task.known):
             return Outcome("skipped", size=task.known[0], digest=task.known[1])
         made = task.make(partial)
-        size, content = partial.stat().st_size, made.digest or digest(partial)
+        size, content = identity(partial)[0], made.digest or digest(partial)
     except FilterworksError as error:
         return _failed(partial, start, str(error).replace(str(partial), f"{task.input}: {task.output}"))
     except OSError as error:
@@ -151,12 +154,12 @@ def _performed(task: Task) -> Outcome:
 
 
 def _failed(partial: Path, start: float, reason: str, trace: str | None = None) -> Outcome:
-    partial.unlink(missing_ok=True)
+    discard(partial)
     return Outcome("failed", error=reason, trace=trace, seconds=time.perf_counter() - start)
 
 
 def _is_intact(path: Path, size: int, content: str) -> bool:
     try:
-        return path.stat().st_size == size and digest(path) == content
+        return identity(path)[0] == size and digest(path) == content
     except OSError:
         return False

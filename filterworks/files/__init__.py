@@ -4,13 +4,15 @@ Importing this package costs no more than NumPy: each format and its library is 
 a file first needs it.
 """
 
-from filterworks.files.formats import IMAGE_SUFFIXES, Sheet
+from filterworks.files.formats import FOLDER_SUFFIXES, IMAGE_SUFFIXES, STORE_METADATA, Sheet
 from filterworks.files.image import ImageReader, open_image, whole
 from filterworks.files.page import Alpha, Described, ImageInfo, Metadata, Page, Raster
 from filterworks.files.writing import ImageWriter, check_writable, create_image, write_image
 
 __all__ = [
+    "FOLDER_SUFFIXES",
     "IMAGE_SUFFIXES",
+    "STORE_METADATA",
     "Alpha",
     "Described",
     "ImageInfo",

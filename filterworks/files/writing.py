@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -14,6 +14,7 @@ from filterworks.arguments import Array
 from filterworks.errors import FileError
 from filterworks.files.formats import (
     FORMATS,
+    FolderCodec,
     PageCodec,
     RowCodec,
     Sheet,
@@ -131,11 +132,12 @@ def create_image(path: Path, like: ImageInfo, *, quality: int = 95) -> Iterator[
     """
     with naming(path):
         name = format_by_suffix(path.suffix)
-        file = path.open("wb")
+        is_folder = FORMATS[name].magic is None
+        file = nullcontext() if is_folder else path.open("wb")
     own = _owned(like, name)
     # What fails inside and has no name yet is about this file too.
-    with naming(path), file:
-        made = _writer(name, file, own, quality)
+    with naming(path), file as opened:
+        made = _writer(name, path if opened is None else opened, own, quality)
         writer = ImageWriter(path, name, own, made)
         yield writer
         if writer.count == 0:
@@ -143,8 +145,10 @@ def create_image(path: Path, like: ImageInfo, *, quality: int = 95) -> Iterator[
         made.close()
 
 
-def _writer(name: str, file: BinaryIO, like: ImageInfo, quality: int) -> Writer:
+def _writer(name: str, file: BinaryIO | Path, like: ImageInfo, quality: int) -> Writer:
     codec = FORMATS[name].codec
+    if isinstance(file, Path):
+        return cast("FolderCodec", codec).Writer(file, like, quality)
     if codec.MANY_PAGES:
         return cast("RowCodec", codec).Writer(file, like, quality)
     write = cast("PageCodec", codec).write
