@@ -255,7 +255,8 @@ def _outside_inputs(sources: list[_Source], folder: Path, target: str) -> list[s
     for source in sources:
         if not source.is_glob and source.path.is_dir():
             base = source.path.resolve()
-            if place == base or base in place.parents:
+            # A result with the very name of an input is refused further on.
+            if (place == base and not source.is_file) or base in place.parents:
                 problems.append(
                     f"{folder if target == '.' else folder / target}: lies inside the input {source.text}; "
                     "choose an output beside it, so that results are never read as inputs"

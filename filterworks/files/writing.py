@@ -35,7 +35,7 @@ def check_writable(suffix: str, info: ImageInfo) -> str | None:
     >>> import numpy as np
     >>> check_writable(".jpg", ImageInfo("png", 1, (2, 3), np.dtype("uint16")))
     'JPEG holds one page of uint8, grey, RGB or CMYK; this image has uint16, 1 channel; \
-use .png or .tif or .tiff or .pgm or .ppm or .pnm'
+use .png or .tif or .tiff or .pgm or .ppm or .pnm or .zarr'
     """
     try:
         return why_not(format_by_suffix(suffix), info.layout, info.page_count)

@@ -91,13 +91,13 @@ def _pack_blosc(data: Bytes, options: Mapping[str, Any]) -> Bytes:
     return packed
 
 
-def _unpack_blosc(data: Bytes, limit: int, _: Mapping[str, Any]) -> Bytes:
+def _unpack_blosc(data: Bytes, limit: int, options: Mapping[str, Any]) -> Bytes:
     import imagecodecs
 
-    # Bytes 4 to 8 of the header: the size of what is packed.
-    (size,) = struct.unpack_from("<I", data, 4)
-    if size > limit:
-        raise ValueError(f"a chunk of {limit:,} bytes is said to hold {size:,}")
+    # The header's sizes of what is packed and of the packed data; the decoder believes the latter.
+    size, _, packed = struct.unpack_from("<3I", data, 4)
+    if size > limit or packed > len(data):
+        raise ValueError(f"{packed:,} of {len(data):,} bytes are said to hold {size:,} of {limit:,}")
     return memoryview(imagecodecs.blosc_decode(data, numthreads=1, out=_room(size)))
 
 

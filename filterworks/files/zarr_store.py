@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def read(root: Path, max_pixels: int, scratch: Path | None) -> tuple[ImageInfo, 
     scratch
         Where planes that share their chunks may wait.
     """
-    if not root.is_dir():
+    if not stat.S_ISDIR(root.stat().st_mode):
         raise UnnamedFileError("is a file; a Zarr store is a folder")
     folder = Folder(root)
     pictures = tuple(_pictures(folder, ""))
