@@ -72,7 +72,7 @@ def _filter_file(task: ImageTask, partial: Path) -> _Tally:
         refusal = check_writable(partial.suffix, reader.info)
         if refusal:
             raise FileError(f"{task.input}: {refusal}")
-        with create_image(partial, reader.info, quality=task.quality) as writer:
+        with create_image(partial, reader.info, quality=task.quality, threads=task.threads) as writer:
             for page in reader.rasters():
                 try:
                     _filter_page(task, loosened(page), writer, tally)

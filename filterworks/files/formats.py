@@ -81,7 +81,7 @@ class FolderCodec(Protocol):
     def read(self, root: Path, max_pixels: int, scratch: Path | None) -> tuple[ImageInfo, Pages]:
         """Read the metadata; the pages are decoded when they are asked for."""
 
-    Writer: Callable[[Path, ImageInfo, int], Writer]
+    Writer: Callable[[Path, ImageInfo, int, int], Writer]
 
 
 @dataclass(frozen=True)

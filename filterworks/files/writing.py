@@ -110,7 +110,9 @@ class _WholeSheet:
 
 
 @contextmanager
-def create_image(path: Path, like: ImageInfo, *, quality: int = 95) -> Iterator[ImageWriter]:
+def create_image(
+    path: Path, like: ImageInfo, *, quality: int = 95, threads: int = 1
+) -> Iterator[ImageWriter]:
     """Write an image to `path` in the format of its suffix, with the metadata of `like`.
 
     A file that could not be finished stays as it is: write to a temporary name and rename it.
@@ -118,12 +120,14 @@ def create_image(path: Path, like: ImageInfo, *, quality: int = 95) -> Iterator[
     Parameters
     ----------
     path
-        Where to; an existing file is replaced.
+        Where to; an existing file is replaced, an existing folder refused.
     like
         The input that the result should resemble; everything it has besides pixels is kept
         as far as the format can hold it.
     quality
         1 to 100, of JPEG and lossy WebP.
+    threads
+        How many may finish what is left to do when all rows are there.
 
     Raises
     ------
@@ -137,7 +141,7 @@ def create_image(path: Path, like: ImageInfo, *, quality: int = 95) -> Iterator[
     own = _owned(like, name)
     # What fails inside and has no name yet is about this file too.
     with naming(path), file as opened:
-        made = _writer(name, path if opened is None else opened, own, quality)
+        made = _writer(name, path if opened is None else opened, own, quality, threads)
         writer = ImageWriter(path, name, own, made)
         yield writer
         if writer.count == 0:
@@ -145,10 +149,10 @@ def create_image(path: Path, like: ImageInfo, *, quality: int = 95) -> Iterator[
         made.close()
 
 
-def _writer(name: str, file: BinaryIO | Path, like: ImageInfo, quality: int) -> Writer:
+def _writer(name: str, file: BinaryIO | Path, like: ImageInfo, quality: int, threads: int) -> Writer:
     codec = FORMATS[name].codec
     if isinstance(file, Path):
-        return cast("FolderCodec", codec).Writer(file, like, quality)
+        return cast("FolderCodec", codec).Writer(file, like, quality, threads)
     if codec.MANY_PAGES:
         return cast("RowCodec", codec).Writer(file, like, quality)
     write = cast("PageCodec", codec).write

@@ -79,7 +79,9 @@ class Packer:
 def _pack_blosc(data: Bytes, options: Mapping[str, Any]) -> Bytes:
     import imagecodecs
 
-    packed: bytes = imagecodecs.blosc_encode(
+    # Its stubs know of fewer kinds of bytes than it takes.
+    encode: Any = imagecodecs.blosc_encode
+    packed: bytes = encode(
         data,
         level=options["clevel"],
         compressor=options["cname"],
@@ -98,7 +100,8 @@ def _unpack_blosc(data: Bytes, limit: int, options: Mapping[str, Any]) -> Bytes:
     size, _, packed = struct.unpack_from("<3I", data, 4)
     if size > limit or packed > len(data):
         raise ValueError(f"{packed:,} of {len(data):,} bytes are said to hold {size:,} of {limit:,}")
-    return memoryview(imagecodecs.blosc_decode(data, numthreads=1, out=_room(size)))
+    decode: Any = imagecodecs.blosc_decode
+    return memoryview(decode(data, numthreads=1, out=_room(size)))
 
 
 def _room(size: int) -> Any:

@@ -156,7 +156,7 @@ class Spool:
         values = np.empty(shape, dtype)
         with self._turn:
             self._file.seek(cell * self._cell)
-            self._file.readinto(_bytes(values))  # type: ignore[attr-defined]  # a real file
+            self._file.readinto(_bytes(values))
         return values
 
     def close(self) -> None:

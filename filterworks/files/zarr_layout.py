@@ -112,12 +112,11 @@ def _fill(value: object, dtype: np.dtype[Any]) -> Any:
             return dtype.type(_FLOATS[value])
         if re.fullmatch(rf"0x[0-9a-fA-F]{{{2 * dtype.itemsize}}}", value):
             return np.frombuffer(bytes.fromhex(value[2:]), dtype.newbyteorder(">"))[0].astype(dtype)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and (dtype.kind == "f" or value == int(value)):  # type: ignore[call-overload]  # a number
-        try:
+    try:
+        if type(value) in (int, float) and (dtype.kind == "f" or value == int(value)):  # type: ignore[call-overload]  # a number
             return dtype.type(value)
-        except (OverflowError, ValueError):
-            pass
+    except (OverflowError, ValueError):
+        pass  # infinity, or beyond the range
     raise UnnamedFileError(f"is corrupt: its metadata say fill_value = {str(value)[:100]}")
 
 
@@ -139,7 +138,7 @@ def parse_v2(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Layo
     text = document.get("dtype")
     try:
         stored = np.dtype(text) if isinstance(text, str) else None
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         stored = None
     dtype = _type(str(stored.newbyteorder("=")) if stored is not None else str(text)[:100])
     assert stored is not None  # noqa: S101  # it was a name of ours

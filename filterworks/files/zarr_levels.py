@@ -58,16 +58,18 @@ def _wide(dtype: np.dtype[Any], count: int) -> np.dtype[Any]:
     return np.dtype(np.int32 if dtype.itemsize < 4 and count <= 1 << 15 else np.int64)
 
 
-def rebuild(root: Path, above: Plan, level: Plan) -> None:
+def rebuild(root: Path, above: Plan, level: Plan, threads: int) -> None:
     """Write a level from the one above it, some rows at a time.
 
     Parameters
     ----------
     root
         Of the store in which both lie.
+    threads
+        How many rows of chunks are made at once.
     """
     reader = ArrayReader(Folder(root), above, root.parent)
-    writer = ArrayWriter(root, level)
+    writer = ArrayWriter(root, level, threads)
     groups = [bins(above.layout.shape[axis], level.layout.shape[axis]) for axis in level.axes.planes]
     try:
         for plane in level.planes():
@@ -100,7 +102,7 @@ def _rebuild_plane(reader: ArrayReader, writer: ArrayWriter, plane: Place, membe
             made[first : first + step] = _mean(pages, some, columns, dtype, level.layout.dtype)
         return sheet.pack(start, made)
 
-    in_order(work, sheet.append, range(0, len(rows), sheet.unit))
+    in_order(work, sheet.append, range(0, len(rows), sheet.unit), writer.threads)
     sheet.finish()
 
 

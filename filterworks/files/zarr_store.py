@@ -57,7 +57,7 @@ class Zarr:
 def holds(layout: Layout) -> bool:
     """Whether a page of this layout can be written."""
     dtype = np.dtype(layout.dtype)
-    return dtype.kind in "iuf" and dtype.itemsize <= 8 and layout.alpha != "premultiplied"
+    return dtype.kind in "iuf" and dtype.itemsize <= 8
 
 
 def read(root: Path, max_pixels: int, scratch: Path | None) -> tuple[ImageInfo, Any]:
@@ -212,8 +212,8 @@ def _refuse_empty_promises(folder: Folder, pictures: tuple[Picture, ...], max_pi
 class Writer:
     """Writes the pages of a store one after the other, into a folder that is not there yet."""
 
-    def __init__(self, root: Path, like: ImageInfo, quality: int) -> None:
-        self._root, self._like = root, like
+    def __init__(self, root: Path, like: ImageInfo, quality: int, threads: int) -> None:
+        self._root, self._like, self._threads = root, like, threads
         self._own: Zarr | None = like.metadata.own
         self._planes: Iterator[tuple[ArrayWriter, Place]] | None = None
         self._open: ArrayWriter | None = None
@@ -269,7 +269,7 @@ class Writer:
     def _in_turn(self, own: Zarr) -> Iterator[tuple[ArrayWriter, Place]]:
         for picture in own.pictures:
             self._finish()
-            self._open = ArrayWriter(self._root, picture.array)
+            self._open = ArrayWriter(self._root, picture.array, self._threads)
             for plane in picture.array.planes():
                 yield self._open, plane
 
@@ -283,4 +283,4 @@ class Writer:
         self._finish()
         for picture in self._own.pictures if self._own is not None else ():
             for above, level in itertools.pairwise((picture.array, *picture.levels)):
-                rebuild(self._root, above, level)
+                rebuild(self._root, above, level, self._threads)

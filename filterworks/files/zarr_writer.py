@@ -18,7 +18,7 @@ from filterworks.files.zarr_arrays import Place, Plan
 from filterworks.files.zarr_codecs import Bytes, checksum
 from filterworks.files.zarr_folder import Spool
 from filterworks.files.zarr_layout import Layout, places
-from filterworks.threads import share, usable_threads
+from filterworks.threads import share
 
 _Task = TypeVar("_Task")
 _Made = TypeVar("_Made")
@@ -127,8 +127,8 @@ class ArrayWriter:
     Planes that are packed together wait in a spool on disk until the last of them is there.
     """
 
-    def __init__(self, root: Path, plan: Plan) -> None:
-        self.plan, self._scratch = plan, root.parent
+    def __init__(self, root: Path, plan: Plan, threads: int) -> None:
+        self.plan, self.threads, self._scratch = plan, threads, root.parent
         self.chunks = ChunkWriter(root / plan.name if plan.name else root, plan.layout)
         self._spool: Spool | None = None
         self._slabs: dict[Place, tuple[int, int]] = {}
@@ -165,7 +165,12 @@ class ArrayWriter:
         if remaining > 1:
             return
         cells = places(self.plan.grid, (1, 1, 1))
-        in_order(lambda cell: self._packed(slab, first, cell), lambda made: self.chunks.put(*made), cells)
+        in_order(
+            lambda cell: self._packed(slab, first, cell),
+            lambda made: self.chunks.put(*made),
+            cells,
+            self.threads,
+        )
         self._spool.give_back(first)
         del self._slabs[slab]
 
@@ -245,9 +250,10 @@ class ZarrSheet:
         self._writer.finished(self._plane)
 
 
-def in_order(work: Callable[[_Task], _Made], take: Callable[[_Made], None], tasks: Iterable[_Task]) -> None:
+def in_order(
+    work: Callable[[_Task], _Made], take: Callable[[_Made], None], tasks: Iterable[_Task], threads: int
+) -> None:
     """Take what is made of some tasks, on several threads, in their order: some at a time."""
-    threads = usable_threads()
     waiting = iter(tasks)
     made: dict[int, _Made] = {}
     while some := list(enumerate(itertools.islice(waiting, 4 * threads))):

@@ -1,5 +1,6 @@
 """Zarr stores, with zarr-python as the other reader and writer."""
 
+import itertools
 import json
 import os
 import shutil
@@ -332,7 +333,7 @@ def test_samples_are_shared_out_to_a_level_of_any_size():
             assert len(parts) == count
             assert parts[0][0] == 0
             assert all(stop > start for start, stop in parts)
-            assert all(a[1] == b[0] for a, b in zip(parts, parts[1:], strict=False))
+            assert all(a[1] == b[0] for a, b in itertools.pairwise(parts))
             assert length - parts[-1][1] < max(2, round(length / count))
 
 
@@ -362,10 +363,24 @@ def test_rows_can_be_had_in_any_portion(tmp_path):
 # What cannot be trusted.
 
 
-def refused(path):
-    with pytest.raises(FileError) as failure, open_image(path) as image:
+def read(path):
+    with open_image(path) as image:
         for page in image.pages():
-            del page
+            assert page.pixels.size
+
+
+def reason(path):
+    """Why it cannot be read; None if it can."""
+    try:
+        read(path)
+    except FileError as error:
+        return str(error)
+    return None
+
+
+def refused(path):
+    with pytest.raises(FileError) as failure:
+        read(path)
     message = str(failure.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -486,24 +501,16 @@ def test_damaged_chunks(tmp_path, layout):
         if layout == "plain" and len(wrong) == len(data):
             continue  # any samples are samples
         chunk.write_bytes(wrong)
-        try:
-            with open_image(tmp_path / "in.zarr") as image:
-                list(image.pages())
-        except FileError as error:
-            assert "corrupt" in str(error)
-        else:  # behind some data nobody looks
-            assert wrong == data + b"12345"
+        message = reason(tmp_path / "in.zarr")
+        if wrong != data + b"12345":  # behind some data nobody looks
+            assert "corrupt" in message
     rng = np.random.default_rng(5)
     for _ in range(60):
         damaged = bytearray(data)
         for at in rng.integers(0, len(data), 4):
             damaged[at] = rng.integers(256)
         chunk.write_bytes(damaged)
-        try:
-            with open_image(tmp_path / "in.zarr") as image:
-                list(image.pages())
-        except FileError as error:
-            assert "\n" not in str(error)
+        assert "\n" not in (reason(tmp_path / "in.zarr") or "")
 
 
 @pytest.mark.parametrize(
