@@ -143,8 +143,9 @@ def parse_v2(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Layo
     dtype = _type(str(stored.newbyteorder("=")) if stored is not None else str(text)[:100])
     assert stored is not None  # noqa: S101  # it was a name of ours
     if document.get("filters"):
-        names = [f.get("id") if isinstance(f, Mapping) else f for f in document["filters"]]
-        raise UnnamedFileError(f"is packed with the filters {names}, which are not supported")
+        raise UnnamedFileError(
+            f"is packed with filters, which are not supported: {str(document['filters'])[:100]}"
+        )
     order = tuple(range(len(shape)))
     if document.get("order") == "F":
         order = order[::-1]

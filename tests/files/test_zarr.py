@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import tracemalloc
 from pathlib import Path
@@ -423,6 +424,42 @@ def test_metadata_are_checked_before_anything_is_allocated(tmp_path, change):
     store(tmp_path / "in.zarr", GREY)
     edited(tmp_path / "in.zarr", CHANGES[change][0])
     assert CHANGES[change][1] in refused(tmp_path / "in.zarr")
+
+
+@pytest.mark.parametrize("form", [2, 3])
+def test_mutated_metadata(tmp_path, form):
+    store(
+        tmp_path / "in.zarr",
+        GREY,
+        chunks=(16, 24),
+        zarr_format=form,
+        **({"shards": (64, 48)} if form == 3 else {}),
+    )
+    place = tmp_path / "in.zarr" / ("zarr.json" if form == 3 else ".zarray")
+    text = place.read_text()
+    values = list(re.finditer(r"-?\d+|true|false|null|\"[a-z0-9_<]+\"(?!:)|\[[^][]*\]", text))
+    wrong = [
+        "0",
+        "-1",
+        "99999999999",
+        "1e400",
+        "null",
+        "[]",
+        "{}",
+        '"x"',
+        '"../x"',
+        "true",
+        "NaN",
+        "70000",
+        "2.5",
+    ]
+    messages = set()
+    for found in values:
+        for value in wrong:
+            place.write_text(text[: found.start()] + value + text[found.end() :])
+            messages.add(reason(tmp_path / "in.zarr"))
+    assert len(messages) > 20
+    assert all("\n" not in message for message in messages if message)
 
 
 def test_an_extension_that_need_not_be_understood_is_kept(tmp_path):
