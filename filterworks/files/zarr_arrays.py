@@ -108,7 +108,7 @@ class Plan:
         height, width, depth = self.cell
         return -(-rows // height), -(-columns // width), -(-channels // depth)
 
-    @property
+    @cached_property
     def depth(self) -> int:
         """How many planes are packed together."""
         return math.prod(self.deep)
@@ -145,6 +145,11 @@ class Plan:
         for axis, at in zip(self.axes.order, (*slab, *cell), strict=False):
             found[axis] = at
         return tuple(found)
+
+    def cell_number(self, cell: Place) -> int:
+        """Return how many cells of a plane come before this one."""
+        _, across, deep = self.grid
+        return (cell[0] * across + cell[1]) * deep + cell[2]
 
     def as_cells(self, chunk: Array) -> Array:
         """Return a chunk as (planes, rows, columns, channels)."""
@@ -278,6 +283,7 @@ class ArrayReader:
         plan = self.plan
         height, width, depth = plan.cell
         columns, channels = (*plan.shape, 1)[1:3]
+        slab, number = plan.slab(plane)
         image = np.empty((stop - start, columns, channels), plan.layout.dtype)
         for level in range(start // height, -(-stop // height)):
             top = level * height
@@ -286,7 +292,7 @@ class ArrayReader:
             for j in range(plan.grid[1]):
                 for k in range(plan.grid[2]):
                     target = band[:, j * width : (j + 1) * width, k * depth : (k + 1) * depth]
-                    cell = self._cell(plane, (level, j, k))
+                    cell = self._cell(slab, number, (level, j, k))
                     if cell is None:
                         target[...] = plan.layout.fill or 0
                     else:
@@ -294,16 +300,15 @@ class ArrayReader:
                         target[...] = part[:, : target.shape[1], : target.shape[2]]
         return image.reshape(stop - start, *plan.shape[1:])
 
-    def _cell(self, plane: Place, cell: Place) -> Array | None:
-        """Return the part of a plane that lies in a chunk; None if the chunk is not stored."""
+    def _cell(self, place: Place, number: int, cell: Place) -> Array | None:
+        """Return the part of a plane of a slab that lies in a chunk; None if the chunk is not stored."""
         plan = self.plan
-        place, number = plan.slab(plane)
         if plan.depth == 1:
             chunk = self._chunks.get(plan.place(place, cell))
             return None if chunk is None else plan.as_cells(chunk)[0]
         slab, spool = self._slabs[place], self._spool
         assert spool is not None  # noqa: S101  # as there is a slab
-        first = slab.first + int(np.ravel_multi_index(cell, plan.grid)) * plan.depth
+        first = slab.first + plan.cell_number(cell) * plan.depth
         with self._turns[hash(cell) % len(self._turns)]:
             if cell not in slab.stored:
                 chunk = self._chunks.get(plan.place(place, cell))

@@ -128,7 +128,7 @@ class Spool:
     """
 
     def __init__(self, folder: Path | None, cell: int, per_slot: int) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by close()
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # closed by close()
         self._cell, self._per_slot = cell, per_slot
         self._free: list[int] = []
         self._slots = 0
@@ -147,16 +147,23 @@ class Spool:
 
     def write(self, cell: int, values: Array) -> None:
         """Keep the values of one or more cells."""
+        left = _bytes(np.ascontiguousarray(values))
         with self._turn:
             self._file.seek(cell * self._cell)
-            self._file.write(_bytes(np.ascontiguousarray(values)))
+            while left:
+                left = left[self._file.write(left) :]
 
     def read(self, cell: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """Return the values of as many cells as the shape has room for."""
+        """Return the values of as many cells as the shape has room for; of others than were written, any."""
         values = np.empty(shape, dtype)
+        left = _bytes(values)
         with self._turn:
             self._file.seek(cell * self._cell)
-            self._file.readinto(_bytes(values))
+            while left:
+                got = self._file.readinto(left)
+                if not got:  # behind the last cell that was written
+                    break
+                left = left[got:]
         return values
 
     def close(self) -> None:

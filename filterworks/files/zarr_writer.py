@@ -177,7 +177,7 @@ class ArrayWriter:
     def _packed(self, slab: Place, first: int, cell: Place) -> tuple[Place, Bytes | None]:
         plan, spool = self.plan, self._spool
         assert spool is not None  # noqa: S101  # the slab lies in it
-        number = first + int(np.ravel_multi_index(cell, plan.grid)) * plan.depth
+        number = first + plan.cell_number(cell) * plan.depth
         cells = spool.read(number, (plan.depth, *plan.cell), plan.layout.dtype)
         self._blank_outside(slab, cells)
         return plan.place(slab, cell), self.chunks.pack(plan.as_chunk(cells))
@@ -224,9 +224,7 @@ class ZarrSheet:
             slab, chunks = plan.slab(self._plane)[0], self._writer.chunks
             return [(plan.place(slab, cell), chunks.pack(plan.as_chunk(part))) for cell, part in parts]
         number = self._first + plan.slab(self._plane)[1]
-        return [
-            (number + int(np.ravel_multi_index(cell, plan.grid)) * plan.depth, part) for cell, part in parts
-        ]
+        return [(number + plan.cell_number(cell) * plan.depth, part) for cell, part in parts]
 
     def _filled(self, part: Array) -> Array:
         """Return a part in a cell of full size; beyond the edge of the array lies `fill`."""
