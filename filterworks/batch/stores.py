@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def identity(path: str | Path) -> tuple[int, int]:
         If there is nothing at this path.
     """
     status = os.stat(path)  # noqa: PTH116  # called for every file of a tree
-    if not os.path.isdir(path):  # noqa: PTH112  # as above
+    if not stat.S_ISDIR(status.st_mode):
         return status.st_size, status.st_mtime_ns
     size, newest = 0, status.st_mtime_ns
     for entry in _entries(str(path)):
@@ -88,13 +89,17 @@ def discard(path: Path) -> None:
 def give_name(partial: Path, place: Path) -> None:
     """Give a finished result its name; what has it so far is replaced as a whole.
 
-    Files are replaced in one step. A folder that is there is moved aside first: after a crash between the two
+    Files are replaced in one step. What a folder replaces is moved aside first: after a crash between the two
     steps the ledger has a record whose result is missing, and it is made again.
     """
-    if not (place.is_dir() and not place.is_symlink()):
+    if not (partial.is_dir() and os.path.lexists(place)):
         partial.replace(place)
         return
     aside = partial.with_name(f"{partial.name}-old")
     place.rename(aside)
-    partial.rename(place)
+    try:
+        partial.rename(place)
+    except OSError:
+        aside.rename(place)
+        raise
     discard(aside)

@@ -75,7 +75,7 @@ def read(root: Path, max_pixels: int, scratch: Path | None) -> tuple[ImageInfo, 
     if not stat.S_ISDIR(root.stat().st_mode):
         raise UnnamedFileError("is a file; a Zarr store is a folder")
     folder = Folder(root)
-    pictures = tuple(_pictures(folder, ""))
+    pictures = tuple(itertools.islice(_pictures(folder, ""), _MAX_ARRAYS + 1))
     if not pictures:
         raise UnnamedFileError("holds no array with rows and columns")
     if len(pictures) > _MAX_ARRAYS:
@@ -173,23 +173,20 @@ def _multiscales(folder: Folder, name: str) -> list[Picture]:
         datasets = scale.get("datasets") if isinstance(scale, Mapping) else None
         if not isinstance(datasets, list) or not datasets or len(datasets) > 64:
             raise UnnamedFileError("is corrupt: its multiscales name no datasets")
-        axes = scale.get("axes")
-        axis_names = tuple(
-            axis.get("name") if isinstance(axis, Mapping) else axis
-            for axis in (axes if isinstance(axes, list) else [])
-        )
-        plans = [
-            _plan(
-                folder,
-                _named(name, inside(one.get("path") if isinstance(one, Mapping) else None)),
-                tuple(axis if isinstance(axis, str) else None for axis in axis_names),
-            )
-            for one in datasets
-        ]
+        names = _axis_names(scale.get("axes"))
+        paths = [inside(one.get("path") if isinstance(one, Mapping) else None) for one in datasets]
+        plans = [_plan(folder, _named(name, path), names) for path in paths]
         for above, level in itertools.pairwise(plans):
             check(above, level)
         found.append(Picture(plans[0], tuple(plans[1:])))
     return found
+
+
+def _axis_names(axes: object) -> tuple[str | None, ...]:
+    """Return the names of the axes of a multiscale image; some versions say nothing but these."""
+    listed = axes if isinstance(axes, list) else []
+    names = [axis.get("name") if isinstance(axis, Mapping) else axis for axis in listed]
+    return tuple(name if isinstance(name, str) else None for name in names)
 
 
 def _refuse_empty_promises(folder: Folder, pictures: tuple[Picture, ...], max_pixels: int) -> None:
