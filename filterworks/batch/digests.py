@@ -11,6 +11,8 @@ import io
 from pathlib import Path
 from typing import BinaryIO
 
+from filterworks.batch.folders import digest_of
+
 PIECE = 4 << 20
 
 
@@ -63,7 +65,9 @@ class Digest:
 
 
 def digest(path: Path) -> str:
-    """Return the hash of a file's content."""
+    """Return the hash of a file's content, or of all that a folder holds."""
+    if path.is_dir():
+        return digest_of(path, digest)
     found = Digest()
     with path.open("rb", buffering=0) as file:
         while data := file.read(PIECE):

@@ -69,7 +69,7 @@ class ImageTask(Task):
         """Write the filtered image to `partial`."""
         if cv2.getNumThreads() != self.threads:
             cv2.setNumThreads(self.threads)
-        with open_image(Path(self.input), max_pixels=self.max_pixels) as reader:
+        with open_image(Path(self.input), max_pixels=self.max_pixels, scratch=partial.parent) as reader:
             refusal = check_writable(partial.suffix, reader.info)
             if refusal:
                 raise FileError(f"{self.input}: {refusal}")
@@ -119,7 +119,8 @@ class _Work:
     def into(self, place: Path, file: HashedFile | None) -> Made:
         """Write the result to `place`, or to the file."""
         opened = cast("BinaryIO | None", file)
-        with create_image(place, self._reader.info, quality=self._task.quality, file=opened) as writer:
+        how: Any = {"quality": self._task.quality, "threads": self._task.threads}
+        with create_image(place, self._reader.info, file=opened, **how) as writer:
             try:
                 if self._task.volume:
                     self._filter_volumes(writer)
@@ -191,8 +192,6 @@ class _Work:
             with MEMORY.held(size, self._task.memory or usual_memory()):
                 self._clipped += stack.render(threads, settled)
         self._pages, self._samples = len(pages), sum(math.prod(page.shape) for page in pages)
-        for sheet in sheets:
-            sheet.finish()
 
     def _settle(self, difference: float) -> None:
         with self._turn:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import ClassVar
 
+from filterworks.batch.folders import give_name
 from filterworks.batch.ledger import Ledger, Living
 from filterworks.errors import FileError, JobError
 
@@ -96,9 +97,9 @@ class LocalPlace(Place):
         place = self.shown(output)
         try:
             try:
-                os.replace(partial, place)  # noqa: PTH105  # called for every file of a tree
+                give_name(partial, place)
             except FileNotFoundError:
                 Path(place).parent.mkdir(parents=True, exist_ok=True)
-                Path(partial).replace(place)
+                give_name(partial, place)
         except OSError as error:
             raise FileError(f"{place}: cannot be written: {error.strerror}") from None

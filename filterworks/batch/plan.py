@@ -11,11 +11,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+from filterworks.batch.folders import identity, is_store
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Record, from_sql, to_sql
 from filterworks.batch.names import are_one, look, outside, refused_by_windows
 from filterworks.batch.places import LocalPlace, Place
 from filterworks.errors import JobError
+from filterworks.files import STORE_METADATA
 from filterworks.files.retrying import StoreError
 from filterworks.files.urls import is_url
 
@@ -248,7 +250,7 @@ class _Source:
 
     @property
     def is_file(self) -> bool:
-        return not self.is_glob and not os.path.isdir(self.text)  # noqa: PTH112  # no error on odd paths
+        return not self.is_glob and not _is_folder(self.text)
 
     def files(self, recursive: bool) -> Iterator[tuple[str, str]]:
         """Yield (path, path in the output) of every file of any kind."""
@@ -259,10 +261,15 @@ class _Source:
         else:
             base = _fixed_part(self.text)
             for match in sorted(_matches(self.text)):
-                if not os.path.isdir(match):  # noqa: PTH112  # glob yields text
+                if not _is_folder(match):
                     yield match, os.path.relpath(match, base or ".")
                 elif "**" not in self.text:
                     yield from _walk(match, recursive)
+
+
+def _is_folder(path: str) -> bool:
+    """Return whether a path is a folder of inputs or results, not one that is an image itself."""
+    return os.path.isdir(path) and not is_store(path)  # noqa: PTH112  # no error on odd paths
 
 
 def _matches(pattern: str) -> Iterator[str]:
@@ -294,7 +301,7 @@ def _walk(folder: str, recursive: bool) -> Iterator[tuple[str, str]]:
             name = os.path.join(inside, entry.name)  # noqa: PTH118  # called for every file of a tree
             if entry.name.startswith("."):
                 continue
-            if not entry.is_dir():
+            if not entry.is_dir() or (is_store(entry.name) and not entry.is_symlink()):
                 yield entry.path, name
             elif recursive and not entry.is_symlink():
                 below.append((entry.path, name))
@@ -303,7 +310,7 @@ def _walk(folder: str, recursive: bool) -> Iterator[tuple[str, str]]:
 
 def _target(job: AnyJob, sources: list[AnySource], out: Path) -> tuple[Path, str]:
     """Return the folder of results, and ``.`` or the name of the single output file."""
-    as_folder = job.output.path.endswith(("/", os.sep)) or os.path.isdir(out)  # noqa: PTH112  # no error on odd paths
+    as_folder = job.output.path.endswith(("/", os.sep)) or _is_folder(str(out))
     if len(sources) == 1 and sources[0].is_file and out.suffix and not as_folder:
         if not job.accepts(out.name):
             raise JobError(
@@ -342,9 +349,10 @@ def _outside_inputs(sources: list[AnySource], where: Place, target: str) -> list
     place = folder.resolve() if target == "." else folder.resolve() / target
     problems = []
     for source in sources:
-        if isinstance(source, _Source) and not source.is_glob and not source.is_file:
+        if isinstance(source, _Source) and not source.is_glob and source.path.is_dir():
             base = source.path.resolve()
-            if place == base or base in place.parents:
+            # A result with the very name of an input is refused further on.
+            if (place == base and not source.is_file) or base in place.parents:
                 problems.append(
                     f"{folder if target == '.' else folder / target}: lies inside the input {source.text}; "
                     "choose an output beside it, so that results are never read as inputs"
@@ -385,10 +393,9 @@ def _add(worklist: Worklist, path: str, inside: str) -> str | None:
     if refusal:
         return f"{path}: its result cannot have its name: {refusal}"
     try:
-        status = os.stat(path)  # noqa: PTH116  # called for every file of a tree
+        size, mtime_ns = identity(path)
     except OSError:
-        status = None  # reading it will say why, as a failure of this one file
-    size, mtime_ns = (status.st_size, status.st_mtime_ns) if status else (-1, -1)
+        size, mtime_ns = -1, -1  # reading it will say why, as a failure of this one file
     other = worklist.add(Item(path, output, size, mtime_ns))
     if other is None:
         return None
@@ -409,6 +416,11 @@ def _look_alikes(worklist: Worklist) -> list[str]:
                     "their names for one; give them different names or outputs"
                 )
     return problems
+
+
+def _may_be_replaced(place: Path) -> bool:
+    """Return whether a folder holds a Zarr store, or nothing."""
+    return any((place / name).is_file() for name in STORE_METADATA) or not any(place.iterdir())
 
 
 def covers(record: Record | None) -> bool:
@@ -441,7 +453,9 @@ def _clobbered(worklist: Worklist, job: AnyJob) -> list[str]:
                 continue
             if worklist.is_input(os.path.realpath(place)):
                 problems.append(f"{place}: is an input; results never replace inputs, choose another output")
-            elif os.path.isdir(place):  # noqa: PTH112  # as above
+            elif os.path.isdir(place) and not (  # noqa: PTH112  # as above
+                is_store(item.output) and _may_be_replaced(Path(place))
+            ):
                 problems.append(f"{place}: is a folder; the result of {item.input} cannot have its name")
             elif not job.output.overwrite and not covers(ledger.find(item.output)):
                 problems.append(f"{place}: exists and was not made by filterworks; --overwrite replaces it")

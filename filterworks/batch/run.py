@@ -21,6 +21,7 @@ from typing import Protocol
 
 from filterworks import __version__
 from filterworks.batch.cluster import pool
+from filterworks.batch.folders import discard
 from filterworks.batch.handout import COMMIT, Handout
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Progress, Record
@@ -168,7 +169,7 @@ class _Run:
                 for n in done[len(done) // 2 :]:
                     item, outcome = kept[n]
                     if outcome.partial:
-                        Path(outcome.partial).unlink(missing_ok=True)
+                        discard(Path(outcome.partial))
                     reason = f"{item.input}: its result cannot be recorded and was not kept: {error}"
                     kept[n] = item, Outcome("failed", error=reason, tag="")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filterworks.batch.digests import digest
+from filterworks.batch.folders import discard, identity
 from filterworks.errors import FileError, FilterworksError
 from filterworks.files.retrying import is_lost
 
@@ -158,7 +159,7 @@ def perform(task: Task) -> Outcome:
     try:
         outcome = task.delivered(_performed(task, Path(partial)))
     except Exception as error:  # one file's bug must not end the run; it keeps its traceback
-        Path(partial).unlink(missing_ok=True)
+        discard(Path(partial))
         reason, trace = _reason(task, partial, error)
         outcome = Outcome("failed", error=reason, trace=trace, is_lost=is_lost(error))
     finally:
@@ -175,7 +176,7 @@ def _performed(task: Task, partial: Path) -> Outcome:
         raise FileError(
             f"{task.input}: the result differs from scipy's by {made.difference:.3g} times what is allowed"
         )
-    size, written = partial.stat().st_size, made.digest or digest(partial)
+    size, written = identity(partial)[0], made.digest or digest(partial)
     return Outcome("done", size=size, digest=written, made=made, partial=str(partial), content=content)
 
 
@@ -221,6 +222,6 @@ def _worker() -> str:
 
 def _is_intact(path: Path, size: int, content: str) -> bool:
     try:
-        return path.stat().st_size == size and digest(path) == content
+        return identity(path)[0] == size and digest(path) == content
     except OSError:
         return False

@@ -92,6 +92,8 @@ class Volume:
         for slab in self._cut[0]:
             work = partial(self._packed, rendering, settled, slab)
             self._flow(slab, work, partial(self._append, slab, cuts), threads)
+            for sheet in self.sheets[slab[2]]:
+                sheet.finish()
         return sum(cuts)
 
     def _flow(

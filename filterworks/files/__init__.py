@@ -4,14 +4,16 @@ Importing this package costs no more than NumPy: each format and its library is 
 a file first needs it.
 """
 
-from filterworks.files.formats import IMAGE_SUFFIXES, RowSheet, Sheet
+from filterworks.files.formats import FOLDER_SUFFIXES, IMAGE_SUFFIXES, STORE_METADATA, RowSheet, Sheet
 from filterworks.files.image import ImageReader, open_image, whole
 from filterworks.files.page import Alpha, Described, ImageInfo, Metadata, Page, Raster
 from filterworks.files.stacks import stacks
 from filterworks.files.writing import ImageWriter, check_writable, create_image, write_image
 
 __all__ = [
+    "FOLDER_SUFFIXES",
     "IMAGE_SUFFIXES",
+    "STORE_METADATA",
     "Alpha",
     "Described",
     "ImageInfo",

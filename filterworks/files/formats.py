@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 from filterworks.arguments import Array
@@ -88,14 +89,26 @@ class RowCodec(Codec, Protocol):
     Writer: Callable[[BinaryIO, ImageInfo, int], Writer]
 
 
+class FolderCodec(Protocol):
+    """A format whose images are folders of any number of pages, written a few rows at a time."""
+
+    def read(self, root: Path, max_pixels: int, scratch: Path | None) -> tuple[ImageInfo, Pages]:
+        """Read the metadata; the pages are decoded when they are asked for."""
+
+    Writer: Callable[[Path, ImageInfo, int, int], Writer]
+
+
 @dataclass(frozen=True)
 class Format:
-    """One line of the table: the title, the module, the suffixes and how the files begin."""
+    """One line of the table: the title, the module, the suffixes and how the files begin.
+
+    An image of a format without such a beginning is a folder.
+    """
 
     title: str
     module: str
     suffixes: tuple[str, ...]
-    magic: bytes
+    magic: bytes | None
 
     @property
     def codec(self) -> Codec:
@@ -115,7 +128,11 @@ FORMATS = {
     "tiff": Format("TIFF", "tiff", (".tif", ".tiff"), rb"II[*+]\x00|MM\x00[*+]"),
     "bmp": Format("BMP", "bmp", (".bmp",), rb"BM.{12}[\x0c-\x7c]\x00\x00\x00"),
     "pnm": Format("PNM", "pnm", (".pgm", ".ppm", ".pnm"), rb"P[1-7][\s#]"),
+    "zarr": Format("Zarr", "zarr_store", (".zarr",), None),
 }
+FOLDER_SUFFIXES = tuple(suffix for form in FORMATS.values() if form.magic is None for suffix in form.suffixes)
+# One of these lies in every folder that is an image.
+STORE_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 IMAGE_SUFFIXES = tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
 _BY_SUFFIX = {suffix: name for name, form in FORMATS.items() for suffix in form.suffixes}
 
@@ -143,7 +160,7 @@ def format_by_content(head: bytes) -> str | None:
     'pnm'
     """
     for name, form in FORMATS.items():
-        if re.match(form.magic, head, re.DOTALL):
+        if form.magic is not None and re.match(form.magic, head, re.DOTALL):
             return name
     return None
 

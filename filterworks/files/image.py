@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from filterworks.arguments import Array
 from filterworks.errors import FileError
-from filterworks.files.formats import FORMATS, Pages, format_by_content, format_by_suffix
+from filterworks.files.formats import FORMATS, FolderCodec, Pages, format_by_content, format_by_suffix
 from filterworks.files.page import Alpha, ImageInfo, Page, Raster
 from filterworks.files.source import MAX_PIXELS, Source, UnnamedFileError, open_source, system_reason
 
@@ -95,7 +95,9 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageReader]:
+def open_image(
+    path: Path, *, max_pixels: int = MAX_PIXELS, scratch: Path | None = None
+) -> Iterator[ImageReader]:
     """Open the image at `path`; its header is read and checked, its pixels are not.
 
     Parameters
@@ -104,6 +106,9 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageRea
         A file whose suffix is in ``IMAGE_SUFFIXES`` and fits its content.
     max_pixels
         A page with more pixels (rows × columns) is refused before anything is decoded.
+    scratch
+        A folder for files without a name, if planes have to wait on disk for each other; that of the
+        system unless given.
 
     Raises
     ------
@@ -125,7 +130,14 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageRea
      [3 4 5]]
     """
     with naming(path):
-        source = open_source(path, max_pixels)
+        form = FORMATS[format_by_suffix(path.suffix)]
+        if form.magic is None:
+            info, pages = cast("FolderCodec", form.codec).read(path, max_pixels, scratch)
+        else:
+            source = open_source(path, max_pixels)
+    if form.magic is None:
+        yield ImageReader(path, info, pages)
+        return
     with source.file:
         with naming(path):
             info, pages = _read(path, source)

@@ -6,6 +6,7 @@ Sources: ImageJ's description of hyperstacks; the OME data model, https://docs.o
 from __future__ import annotations
 
 import re
+from typing import Protocol, runtime_checkable
 
 from filterworks.files.page import ImageInfo
 from filterworks.files.source import UnnamedFileError
@@ -13,11 +14,19 @@ from filterworks.files.source import UnnamedFileError
 _DESCRIPTION = 270
 
 
+@runtime_checkable
+class Stacked(Protocol):
+    """What a format knows of its pages, when it tells them apart itself."""
+
+    def stacks(self) -> list[list[int]]:
+        """Return the numbers of the pages of each volume."""
+
+
 def stacks(info: ImageInfo) -> list[list[int]]:
     """Return the numbers of the pages of each volume, from its first plane to its last.
 
-    Channels and times are volumes of their own where the description in a TIFF tells them apart
-    (ImageJ, OME); otherwise all pages are planes of one.
+    Channels and times are volumes of their own where the description in a TIFF (ImageJ, OME) or the names
+    of a Zarr array's axes tell them apart; otherwise all pages are planes of one.
 
     Raises
     ------
@@ -30,6 +39,8 @@ def stacks(info: ImageInfo) -> list[list[int]]:
     >>> stacks(ImageInfo("tiff", 3, (20, 30), np.dtype("uint8")))
     [[0, 1, 2]]
     """
+    if isinstance(info.metadata.own, Stacked):
+        return info.metadata.own.stacks()
     text = _description(info)
     order, sizes = _of_imagej(text) or _of_ome(text) or ("Z", {"Z": info.page_count})
     if _product(sizes) != info.page_count:

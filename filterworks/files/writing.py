@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -14,6 +14,7 @@ from filterworks.arguments import Array
 from filterworks.errors import FileError
 from filterworks.files.formats import (
     FORMATS,
+    FolderCodec,
     PageCodec,
     RowCodec,
     Sheet,
@@ -34,7 +35,7 @@ def check_writable(suffix: str, info: ImageInfo) -> str | None:
     >>> import numpy as np
     >>> check_writable(".jpg", ImageInfo("png", 1, (2, 3), np.dtype("uint16")))
     'JPEG holds one page of uint8, grey, RGB or CMYK; this image has uint16, 1 channel; \
-use .png or .tif or .tiff or .pgm or .ppm or .pnm'
+use .png or .tif or .tiff or .pgm or .ppm or .pnm or .zarr'
     """
     try:
         return why_not(format_by_suffix(suffix), info.layout, info.page_count)
@@ -123,7 +124,7 @@ class _WholeSheet:
 
 @contextmanager
 def create_image(
-    path: Path, like: ImageInfo, *, quality: int = 95, file: BinaryIO | None = None
+    path: Path, like: ImageInfo, *, quality: int = 95, threads: int = 1, file: BinaryIO | None = None
 ) -> Iterator[ImageWriter]:
     """Write an image to `path` in the format of its suffix, with the metadata of `like`.
 
@@ -132,12 +133,14 @@ def create_image(
     Parameters
     ----------
     path
-        Where to; an existing file is replaced.
+        Where to; an existing file is replaced, an existing folder refused.
     like
         The input that the result should resemble; everything it has besides pixels is kept
         as far as the format can hold it.
     quality
         1 to 100, of JPEG and lossy WebP.
+    threads
+        How many may finish what is left to do when all rows are there.
     file
         Where to write instead, closed in the end. A TIFF is continued where it stands.
 
@@ -148,11 +151,12 @@ def create_image(
     """
     with naming(path):
         name = format_by_suffix(path.suffix)
-        file = file or path.open("wb")
+        is_folder = FORMATS[name].magic is None
+        opening = nullcontext() if is_folder else file or path.open("wb")
     own = _owned(like, name)
     # What fails inside and has no name yet is about this file too.
-    with naming(path), file:
-        made = _writer(name, file, own, quality)
+    with naming(path), opening as opened:
+        made = _writer(name, path if opened is None else opened, own, quality, threads)
         writer = ImageWriter(path, name, own, made)
         yield writer
         if writer.count == 0:
@@ -160,8 +164,10 @@ def create_image(
         made.close()
 
 
-def _writer(name: str, file: BinaryIO, like: ImageInfo, quality: int) -> Writer:
+def _writer(name: str, file: BinaryIO | Path, like: ImageInfo, quality: int, threads: int) -> Writer:
     codec = FORMATS[name].codec
+    if isinstance(file, Path):
+        return cast("FolderCodec", codec).Writer(file, like, quality, threads)
     if codec.MANY_PAGES:
         return cast("RowCodec", codec).Writer(file, like, quality)
     write = cast("PageCodec", codec).write

@@ -120,3 +120,24 @@ def test_memory_is_a_limit_for_stacks_and_pages(command, tmp_path):
     )
     assert result.code == 2
     assert "must be a size such as 512MiB or 2GB" in result.err
+
+
+@pytest.mark.parametrize("options", [
+    {"chunks": (1, 1, 16, 20)}, {"chunks": (2, 3, 16, 20)}, {"chunks": (1, 2, 8, 10), "shards": (2, 6, 16, 20)},
+])  # fmt: skip
+def test_stacks_in_zarr(command, tmp_path, small, options):
+    import zarr
+
+    stacked = np.stack([STACK[:10], 60000 - STACK[10:20]])
+    names = ("c", "z", "y", "x")
+    array = zarr.create_array(
+        tmp_path / "in.zarr", shape=stacked.shape, dtype="uint16", dimension_names=names, **options
+    )
+    array[...] = stacked
+    result = command("images", tmp_path / "in.zarr", "-o", tmp_path / "out.zarr", "-f", "gaussian:sigma=[1,2,1]",
+                     "--volume", "--verify", "100%")  # fmt: skip
+    assert result.code == 0, result.err
+    chain = Chain.parse("gaussian:sigma=[1,2,1]")
+    np.testing.assert_array_equal(
+        zarr.open_array(tmp_path / "out.zarr")[...], np.stack([chain(one) for one in stacked])
+    )

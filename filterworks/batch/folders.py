@@ -1,0 +1,103 @@
+"""Results and inputs that are folders (Zarr stores): size, hash, and how one takes another's place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filterworks.files import FOLDER_SUFFIXES
+
+
+def is_store(name: str) -> bool:
+    """Return whether a folder of this name is one image rather than a folder of images.
+
+    Examples
+    --------
+    >>> is_store("scans/brain.ome.zarr"), is_store("scans")
+    (True, False)
+    """
+    return name.lower().endswith(FOLDER_SUFFIXES)
+
+
+def identity(path: str | Path) -> tuple[int, int]:
+    """Return the size and the time of change of a file, or of all that a folder holds.
+
+    A folder's time is that of the newest thing in it, folders included: a chunk that is written anew,
+    added or removed changes it.
+
+    Raises
+    ------
+    OSError
+        If there is nothing at this path.
+    """
+    status = os.stat(path)  # noqa: PTH116  # called for every file of a tree
+    if not stat.S_ISDIR(status.st_mode):
+        return status.st_size, status.st_mtime_ns
+    size, newest = 0, status.st_mtime_ns
+    for entry in _entries(str(path)):
+        status = entry.stat(follow_symlinks=False)
+        newest = max(newest, status.st_mtime_ns)
+        if not entry.is_dir(follow_symlinks=False):
+            size += status.st_size
+    return size, newest
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Yield everything below a folder, links not followed, in no order."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries(entry.path)
+
+
+def digest_of(folder: Path, digest: Callable[[Path], str]) -> str:
+    """Return the hash of a folder: of the names of its files in order, each followed by the file's own hash.
+
+    Parameters
+    ----------
+    folder
+        Links in it count as what they lead to.
+    digest
+        Returns the hash of a file.
+    """
+    whole = hashlib.sha256()
+    for name in sorted(
+        os.fsencode(os.path.relpath(entry.path, folder))
+        for entry in _entries(str(folder))
+        if not entry.is_dir(follow_symlinks=False)
+    ):
+        whole.update(len(name).to_bytes(8, "little") + name)
+        whole.update(bytes.fromhex(digest(folder / os.fsdecode(name))))
+    return str(whole.hexdigest())
+
+
+def discard(path: Path) -> None:
+    """Remove a file or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def give_name(partial: str, place: str) -> None:
+    """Give a finished result its name; what has it so far is replaced as a whole.
+
+    Files are replaced in one step. What a folder replaces is moved aside first: after a crash between the two
+    steps the ledger has a record whose result is missing, and it is made again.
+    """
+    if not (is_store(partial) and os.path.isdir(partial) and os.path.lexists(place)):  # noqa: PTH112  # called for every file of a tree
+        os.replace(partial, place)  # noqa: PTH105  # as above
+        return
+    aside = Path(f"{partial}-old")
+    Path(place).rename(aside)
+    try:
+        Path(partial).rename(place)
+    except OSError:
+        aside.rename(place)
+        raise
+    discard(aside)
