@@ -70,10 +70,11 @@ class LocalPlace(Place):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._base = "" if folder == Path() else str(folder)
 
     def shown(self, output: str = "") -> str:
         """Return the path."""
-        return os.path.join(self.folder, output) if output else str(self.folder)  # noqa: PTH118  # called for every file
+        return os.path.join(self._base, output) if output else str(self.folder)  # noqa: PTH118  # called for every file
 
     def prepare(self) -> None:
         """Make the folder."""
