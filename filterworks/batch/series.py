@@ -94,7 +94,7 @@ class _Hashed:
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.hash, self.size = file, hasher(), 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """Write bytes."""
         self.hash.update(data)
         self.size += len(data)
@@ -138,7 +138,8 @@ class _Work:
         )
         lanes = Lanes(self._lane, self._fault)
         with closing(writer):
-            for block in self.table.blocks(values, kept, self.executor):
+            looked = [*self.roles.by, *([self.clock.name] if self.clock else ())]
+            for block in self.table.blocks(values, kept, self.executor, looked=looked):
                 self._moved(last=True)
                 for done, results in self._pushed(lanes, block):
                     writer.write(done, results)

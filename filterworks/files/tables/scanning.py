@@ -195,7 +195,7 @@ def scan_rows(
 
 
 @translated
-def copy(text: Bytes, start: int, stop: int, out: Bytes, place: int) -> int:
+def copy_bytes(text: Bytes, start: int, stop: int, out: Bytes, place: int) -> int:
     """Copy bytes; up to seven more may be overwritten."""
     while start + 8 <= stop:
         put_word(out, place, word_at(text, start))
@@ -225,7 +225,7 @@ def write_result(
         out[place + 2] = 102
         return place + 3
     if was != was:
-        return copy(text, start, stop, out, place)
+        return copy_bytes(text, start, stop, out, place)
     return place
 
 
@@ -264,11 +264,11 @@ def render_rows(
     mark = 0
     for row in range(rows):
         if adds != 0:
-            place = copy(text, done, ends[row], out, place)
+            place = copy_bytes(text, done, ends[row], out, place)
             done = ends[row]
         for n in range(count):
             if adds == 0:
-                place = copy(text, done, spans[mark], out, place)
+                place = copy_bytes(text, done, spans[mark], out, place)
                 done = spans[mark + 1]
             else:
                 out[place] = signs[0]
@@ -278,4 +278,4 @@ def render_rows(
                 text, spans[mark], spans[mark + 1], signs, table, out, place,
             )  # fmt: skip
             mark = mark + 2
-    return copy(text, done, size, out, place)
+    return copy_bytes(text, done, size, out, place)

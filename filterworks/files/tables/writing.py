@@ -83,7 +83,7 @@ class TextWriter:
         if len(self._waiting) > _BEHIND:
             self._waiting.popleft().result()
 
-    def _put(self, rendered: Future[bytes]) -> None:
+    def _put(self, rendered: Future[bytes | memoryview]) -> None:
         self._sink.write(rendered.result())
 
     def finish(self) -> None:
