@@ -13,8 +13,6 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-import cv2
-
 from filterworks import __version__
 from filterworks.batch.job import AnyJob
 from filterworks.errors import JobError
@@ -55,14 +53,16 @@ def pool(job: AnyJob, tasks: int) -> Iterator[Pool]:
 
 @contextmanager
 def _threads(tasks: int) -> Iterator[Pool]:
-    before = cv2.getNumThreads()
+    # OpenCV is for those who filter images; -1 is its own choice.
+    before = sys.modules["cv2"].getNumThreads() if "cv2" in sys.modules else -1
     workers = min(thread_count(), max(tasks, 1))
     executor = ThreadPoolExecutor(workers, thread_name_prefix="filterworks")
     try:
         yield Pool(executor, workers, thread_count() if workers == 1 else 1)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
-        cv2.setNumThreads(before)
+        if "cv2" in sys.modules:
+            sys.modules["cv2"].setNumThreads(before)
 
 
 @contextmanager

@@ -7,20 +7,14 @@ import os
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from filterworks.batch.tasks import Task
-from filterworks.errors import ArgumentError, JobError, unknown
-from filterworks.files import IMAGE_SUFFIXES
-from filterworks.filters.custom import load_kernel
-from filterworks.operations import Chain, Step, step
+from filterworks.errors import JobError, unknown
 
-Range = Literal["auto", "clip", "abs", "stretch", "offset"]
-MAX_PIXELS = 300_000_000
 # A longer chain (a large kernel) is recorded by its beginning and its hash.
 _LONG = 400
 
@@ -129,74 +123,6 @@ def abridged(chain: str) -> str:
     return chain[:_LONG] + "… " + hashlib.blake2b(chain.encode(), digest_size=16).hexdigest()
 
 
-class Input(AnyInput):
-    """Where from: folders, files, globs."""
-
-    kind: Literal["images"] = "images"
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
-
-
-class Output(AnyOutput):
-    """Where to, and how results become files."""
-
-    range: Range = "auto"
-    quality: int = Field(default=95, ge=1, le=100)
-
-
-class Job(AnyJob):
-    """A frozen job on images."""
-
-    NOUN: ClassVar[str] = "images"
-    SUFFIXES: ClassVar[tuple[str, ...]] = tuple(IMAGE_SUFFIXES)
-
-    input: Input
-    output: Output
-
-    @cached_property
-    def chain(self) -> Chain:
-        """The operations in order; kernels from files have become their weights."""
-        return Chain(tuple(_step(table) for table in self.filter))
-
-    @cached_property
-    def signature(self) -> str:
-        """What decides the pixels of a result besides the input: recorded, compared on the next run."""
-        return f"{abridged(str(self.chain))} > range={self.output.range},quality={self.output.quality}"
-
-    @classmethod
-    def filter_problem(cls, table: Mapping[str, Any]) -> str | None:
-        """Return what is wrong with one ``[[filter]]``."""
-        try:
-            Chain((_step(table),)).check(ndim=2)
-        except ArgumentError as error:
-            return str(error)
-        except (MemoryError, RecursionError):
-            return "its kernel does not fit into memory"
-        return None
-
-    def task(self, *, is_drawn: bool, **common: Any) -> Task:
-        """Return what a worker is given; `is_drawn`: it belongs to the share to be verified."""
-        from filterworks.batch.images import ImageTask  # OpenCV is for those who filter images
-
-        return ImageTask(
-            **common,
-            chain=str(self.chain),
-            range=self.output.range,
-            quality=self.output.quality,
-            max_pixels=self.input.max_pixels,
-            verify=is_drawn,
-        )
-
-
-def _step(table: Mapping[str, Any]) -> Step:
-    parameters = {key: value for key, value in table.items() if key != "name"}
-    name = table.get("name")
-    if not isinstance(name, str):
-        raise ArgumentError('needs a name, as in name = "gaussian"')
-    if name == "kernel" and "path" in parameters and "weights" not in parameters:
-        parameters["weights"] = load_kernel(parameters.pop("path")).tolist()
-    return step(name, parameters)
-
-
 def make_job(tables: Mapping[str, Any], source: str, kind: type[_Kind]) -> _Kind:
     """Return the job that nested tables describe.
 
@@ -207,7 +133,7 @@ def make_job(tables: Mapping[str, Any], source: str, kind: type[_Kind]) -> _Kind
     source
         What to call their origin in messages: the file's name, or ``command line``.
     kind
-        Of the job: :class:`Job` or its sibling for tables.
+        Of the job: on images or on tables.
 
     Raises
     ------

@@ -138,6 +138,10 @@ class Function:
         """How ctypes calls it: pointers are passed as integers."""
         return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(self.parameters))
 
+    def identity(self) -> str:
+        """Return what decides the code: the text itself."""
+        return self.text()
+
     def text(self) -> str:
         """Return the module that holds the function."""
         heads = ", ".join(f"ptr noalias %{name}" for name in self.parameters)

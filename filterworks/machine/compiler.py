@@ -35,6 +35,9 @@ class Source(Protocol):
 
     name: str
 
+    def identity(self) -> str:
+        """Return what decides the code: object code is kept under its hash."""
+
     def text(self) -> str:
         """Return the module that holds it."""
 
@@ -139,13 +142,12 @@ class _Compiler:
 
     def compile(self, function: Source) -> int:
         """Return the address of the compiled function."""
-        text = function.text()
-        kept = _Cache(hashlib.sha256(f"{self._signature}\n{text}".encode()).hexdigest())
+        kept = _Cache(hashlib.sha256(f"{self._signature}\n{function.identity()}".encode()).hexdigest())
         code = kept.get()
         try:
             machine = self._target.create_target_machine(cpu=self._cpu, features=self._features, opt=2)
             if code is None:
-                code = self._object_code(text, machine)
+                code = self._object_code(function.text(), machine)
                 kept.put(code)
             engine = self._llvm.create_mcjit_compiler(self._llvm.parse_assembly(""), machine)
             engine.add_object_file(self._llvm.ObjectFileRef.from_data(code))

@@ -15,7 +15,6 @@ from filterworks.machine.translation import (
     Bytes,
     Integers,
     arithmetic_shift,
-    as_double,
     bits_of,
     double_of,
     high_product,
@@ -36,7 +35,7 @@ def powers() -> Integers:
     """Return the table for both ways: the first 128 bits of each power of ten, then 1, 10, … 10¹⁸."""
     numbers = []
     power = 1
-    for exponent in range(_MOST + 1):
+    for _ in range(_MOST + 1):
         shift = power.bit_length() - 128
         numbers.append(power >> shift if shift > 0 else power << -shift)
         power *= 5
@@ -76,9 +75,9 @@ def double_bits(digits: int, exponent: int, table: Integers) -> int:
     power = arithmetic_shift(217706 * exponent, 16) + 63 + upper - shift + 1023
     if power <= 0:
         return -1
-    if less(low, 2) and exponent >= -4 and exponent <= 23 and mantissa & 3 == 1:
-        if mantissa << (upper + 9) == high:
-            mantissa = mantissa - 1
+    is_between = less(low, 2) and exponent >= -4 and exponent <= 23 and mantissa & 3 == 1
+    if is_between and mantissa << (upper + 9) == high:
+        mantissa = mantissa - 1
     mantissa = (mantissa + (mantissa & 1)) >> 1
     if mantissa >= 1 << 53:
         mantissa = 1 << 52

@@ -15,6 +15,7 @@ import inspect
 import textwrap
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,11 @@ _INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "bits_of": (("double",), "i64", ("bitcast double {0} to i64",)),
     "double_of": (("i64",), "double", ("bitcast i64 {0} to double",)),
     "as_double": (("i64",), "double", ("sitofp i64 {0} to double",)),
+    "fused": (
+        ("double", "double", "double"),
+        "double",
+        ("call double @llvm.fma.f64(double {0}, double {1}, double {2})",),
+    ),
     "high_product": (
         ("i64", "i64"),
         "i64",
@@ -68,7 +74,10 @@ _INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
         ("getelementptr i8, ptr {0}, i64 {1}", "load i64, ptr {2}, align 1"),
     ),
 }
-_DECLARED = "declare i64 @llvm.ctlz.i64(i64, i1)\ndeclare i64 @llvm.cttz.i64(i64, i1)"
+_DECLARED = """\
+declare i64 @llvm.ctlz.i64(i64, i1)
+declare i64 @llvm.cttz.i64(i64, i1)
+declare double @llvm.fma.f64(double, double, double)"""
 
 
 def less(a: int, b: int) -> bool:
@@ -103,6 +112,11 @@ def double_of(bits: int) -> float:
 
 def as_double(a: int) -> float:
     """Return the double nearest to an integer."""
+    raise NotImplementedError
+
+
+def fused(a: float, b: float, c: float) -> float:
+    """Return a · b + c, rounded once."""
     raise NotImplementedError
 
 
@@ -159,6 +173,11 @@ class Translated:
         kinds = (_CTYPES.get(kind, ctypes.c_void_p) for kind in self.parameters.values())
         return ctypes.CFUNCTYPE(_CTYPES[self.result], *kinds)
 
+    def identity(self) -> str:
+        """Return what decides the code, without translating it: the name, and the sources it is made from."""
+        files = {Path(__file__), *_sources(self.scope, set())}
+        return "\n".join([self.name, *(path.read_text(encoding="utf-8") for path in sorted(files))])
+
     def text(self) -> str:
         """Return the module that holds the function and those that it calls."""
         parts: dict[str, str] = {}
@@ -186,6 +205,17 @@ class Translated:
 def translated(function: Callable[..., Any]) -> Any:
     """Return a function in place of one that is written to be translated."""
     return Translated(function)
+
+
+def _sources(scope: dict[str, Any], seen: set[Path]) -> set[Path]:
+    """Return the files of a module and of those whose translated functions it knows."""
+    path = Path(scope["__file__"])
+    if path not in seen:
+        seen.add(path)
+        for value in scope.values():
+            if isinstance(value, Translated):
+                _sources(value.scope, seen)
+    return seen
 
 
 def _kind(annotation: ast.expr | None) -> str:
@@ -250,14 +280,14 @@ class _Writer(ast.NodeVisitor):
     def generic_visit(self, node: ast.AST) -> None:
         raise self._fail(node, "cannot be translated")
 
-    def visit_Expr(self, node: ast.Expr) -> None:  # noqa: N802  # ast's name
+    def visit_Expr(self, node: ast.Expr) -> None:  # ast's name
         if not isinstance(node.value, ast.Constant):
             self._of(node.value)
 
-    def visit_Assign(self, node: ast.Assign) -> None:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> None:
         self._store(node.targets[0], self._of(node.value))
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:  # noqa: N802
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
         target = ast.copy_location(ast.parse(ast.unparse(node.target), mode="eval").body, node)
         self._store(node.target, self._of(ast.BinOp(target, node.op, node.value)))
 
@@ -276,7 +306,7 @@ class _Writer(ast.NodeVisitor):
             name = self._value(element, f"trunc i64 {name} to {element}")[1]
         self._lines.append(f"  store {element} {name}, ptr {place}")
 
-    def visit_Return(self, node: ast.Return) -> None:  # noqa: N802
+    def visit_Return(self, node: ast.Return) -> None:
         if node.value is None:
             self._lines.append("  ret void")
         else:
@@ -284,7 +314,7 @@ class _Writer(ast.NodeVisitor):
             self._lines.append(f"  ret {kind} {name}")
         self._begin(self._label("after"))
 
-    def visit_If(self, node: ast.If) -> None:  # noqa: N802
+    def visit_If(self, node: ast.If) -> None:
         yes, no, end = (self._label(part) for part in ("then", "else", "end"))
         self._branch(node.test, yes, no)
         for label, body in ((yes, node.body), (no, node.orelse)):
@@ -294,14 +324,14 @@ class _Writer(ast.NodeVisitor):
             self._jump(end)
         self._begin(end)
 
-    def visit_While(self, node: ast.While) -> None:  # noqa: N802
+    def visit_While(self, node: ast.While) -> None:
         test, body, end = (self._label(part) for part in ("while", "body", "end"))
         self._jump(test)
         self._begin(test)
         self._branch(node.test, body, end)
         self._inside(node.body, body, test, end)
 
-    def visit_For(self, node: ast.For) -> None:  # noqa: N802
+    def visit_For(self, node: ast.For) -> None:
         if not isinstance(node.iter, ast.Call) or not isinstance(node.target, ast.Name):
             raise self._fail(node, "only ranges are counted")
         limits = [self._of(argument)[1] for argument in node.iter.args]
@@ -330,11 +360,11 @@ class _Writer(ast.NodeVisitor):
         if close:
             self._begin(end)
 
-    def visit_Break(self, node: ast.Break) -> None:  # noqa: N802
+    def visit_Break(self, node: ast.Break) -> None:
         self._jump(self._loops[-1][1])
         self._begin(self._label("after"))
 
-    def visit_Continue(self, node: ast.Continue) -> None:  # noqa: N802
+    def visit_Continue(self, node: ast.Continue) -> None:
         self._jump(self._loops[-1][0])
         self._begin(self._label("after"))
 
@@ -426,7 +456,8 @@ class _Writer(ast.NodeVisitor):
         if kind != other or len(node.ops) > 1:
             raise self._fail(node, f"cannot be compared: {kind}, {other}")
         whole, real = _ORDER[type(node.ops[0])]
-        return self._value("i1", f"fcmp {real} double {a}, {b}" if kind == "double" else f"icmp {whole} {kind} {a}, {b}")
+        order = f"fcmp {real} double" if kind == "double" else f"icmp {whole} {kind}"
+        return self._value("i1", f"{order} {a}, {b}")
 
     def _of_ifexp(self, node: ast.IfExp) -> tuple[str, str]:
         """Both sides are worked out, then one is taken."""
@@ -448,7 +479,7 @@ class _Writer(ast.NodeVisitor):
                 raise self._fail(node, f"takes {', '.join(kinds)}")
             names = [one for _, one in given]
             for step in steps:
-                names.append(self._value("", step.format(*names))[1])  # noqa: PERF401  # each needs those before
+                names.append(self._value("", step.format(*names))[1])  # each needs those before
             return result, names[-1]
         function = self._source.scope.get(name)
         if not isinstance(function, Translated):

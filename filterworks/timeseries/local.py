@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.arguments import as_int
-from filterworks.convolution import correlate
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries.fitting import fit_weights
 from filterworks.timeseries.lengths import UNITS, Length, as_length
@@ -239,6 +238,8 @@ class EvenFit:
 
     def __call__(self, window: Window) -> Lines:
         """Return the fits of a block."""
+        from filterworks.convolution import correlate  # the engines are for those who need them
+
         lines, size = window.part.lines, self.offsets.size
         scale = max((size - 1) / 2, 1.0)
         factor = (scale * self.spacing) ** -self.derivative

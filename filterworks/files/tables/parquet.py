@@ -86,7 +86,7 @@ class ParquetTable:
         texts: Sequence[str],
         executor: Executor,
         *,
-        looked: Sequence[str] | None = None,  # noqa: ARG002  # all columns are at hand here
+        looked: Sequence[str] | None = None,  # all columns are at hand here
         size: int | None = None,
     ) -> Iterator[Block]:
         """Yield the rows in order, `size` (`ROWS` unless given) at a time; the first is row 1."""

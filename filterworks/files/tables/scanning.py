@@ -210,7 +210,15 @@ def copy_bytes(text: Bytes, start: int, stop: int, out: Bytes, place: int) -> in
 
 @translated
 def write_result(
-    value: float, was: float, text: Bytes, start: int, stop: int, signs: Integers, table: Integers, out: Bytes, place: int
+    value: float,
+    was: float,
+    text: Bytes,
+    start: int,
+    stop: int,
+    signs: Integers,
+    table: Integers,
+    out: Bytes,
+    place: int,
 ) -> int:
     """Write a result; one that is missing as it was if it was missing before, else as nothing."""
     bits = bits_of(value) & 0x7FFFFFFFFFFFFFFF
