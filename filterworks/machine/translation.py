@@ -52,11 +52,6 @@ _INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "bits_of": (("double",), "i64", ("bitcast double {0} to i64",)),
     "double_of": (("i64",), "double", ("bitcast i64 {0} to double",)),
     "as_double": (("i64",), "double", ("sitofp i64 {0} to double",)),
-    "fused": (
-        ("double", "double", "double"),
-        "double",
-        ("call double @llvm.fma.f64(double {0}, double {1}, double {2})",),
-    ),
     "high_product": (
         ("i64", "i64"),
         "i64",
@@ -76,8 +71,7 @@ _INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
 }
 _DECLARED = """\
 declare i64 @llvm.ctlz.i64(i64, i1)
-declare i64 @llvm.cttz.i64(i64, i1)
-declare double @llvm.fma.f64(double, double, double)"""
+declare i64 @llvm.cttz.i64(i64, i1)"""
 
 
 def less(a: int, b: int) -> bool:
@@ -112,11 +106,6 @@ def double_of(bits: int) -> float:
 
 def as_double(a: int) -> float:
     """Return the double nearest to an integer."""
-    raise NotImplementedError
-
-
-def fused(a: float, b: float, c: float) -> float:
-    """Return a · b + c, rounded once."""
     raise NotImplementedError
 
 

@@ -1,8 +1,8 @@
 """Moving means that do not drift: each from sums of its own samples alone, nothing ever taken away.
 
 A window reaches from somewhere in one stretch of samples, as long as itself, into the next one: its sum is
-one from the end of the first stretch and one from the beginning of the second. Sums carry what rounding
-left over, so a mean of equal samples is that sample.
+one from the end of the first stretch and one from the beginning of the second. Stretches are summed chunk by
+chunk, and what rounding leaves over from chunk to chunk is carried, so the length of a window costs nothing.
 
 Sources: van Herk, Pattern Recognition Letters 13 (1992); Neumaier, ZAMM 54 (1974).
 """
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from filterworks.machine.compiler import CompilerError, obstacle
-from filterworks.machine.translation import Doubles, as_double, bits_of, double_of, fused, translated
-from filterworks.timeseries.stages import Lines, Window
+from filterworks.machine.translation import Doubles, as_double, bits_of, double_of, translated
+from filterworks.timeseries.stages import Lines, Window, is_finite
 
+# Samples that are summed before what is left over is looked at.
+_CHUNK = 64
 _NAN = 0x7FF8000000000000
 _INFINITE = 0x7FF0000000000000
 _UNSIGNED = 0x7FFFFFFFFFFFFFFF
@@ -46,6 +48,7 @@ def moving_means(
     line: Doubles,
     size: int,
     window: int,
+    careful: int,
     first: int,
     last: int,
     omit: int,
@@ -53,12 +56,14 @@ def moving_means(
     sums: Doubles,
     out: Doubles,
 ) -> None:
-    """Write the mean of every whole window of a line.
+    """Write the mean of every whole window of a line; that of equal samples is that sample.
 
     Parameters
     ----------
     line, size, window
         Samples, how many, and how many a window holds.
+    careful
+        1: some samples are missing or infinite.
     first, last
         Samples that are not there before `first` and from `last` on are outside of the series, not missing.
     omit
@@ -66,86 +71,101 @@ def moving_means(
     restored
         Place in the window of the sample whose result is missing if it is; -1: none.
     sums
-        Two numbers for each sample of a window, to work with.
+        A number for each sample of a window, and two for each of its chunks, to work with.
     """
     count = size - window + 1
+    chunks = (window + _CHUNK - 1) // _CHUNK
     full = as_double(window)
-    share = 1.0 / full
     absent = 0
     missing = 0
     infinite = 0
+    held = line[0]
+    alike = 0
     for i in range(window - 1):
-        bits = bits_of(line[i]) & _UNSIGNED
-        if bits >= _INFINITE:
-            if bits == _INFINITE:
-                infinite = infinite + 1
-            else:
-                absent = absent + 1
-                if i >= first and i < last:
-                    missing = missing + 1
+        x = line[i]
+        bits = bits_of(x) & _UNSIGNED
+        if bits > _INFINITE:
+            absent = absent + 1
+            missing = missing + (1 if i >= first and i < last else 0)
+            x = held
+        infinite = infinite + (1 if bits == _INFINITE else 0)
+        held = held if held == held else x
+        alike = alike + 1 if x == held or held != held else 1
+        held = x
     start = 0
     while start < count:
         high = 0.0
         low = 0.0
-        j = window - 1
-        while j >= 0:
-            x = line[start + j]
-            x = x if x == x else 0.0
-            total = high + x
-            part = total - high
-            low = low + ((high - (total - part)) + (x - part))
+        chunk = chunks - 1
+        while chunk >= 0:
+            sums[window + 2 * chunk] = high
+            sums[window + 2 * chunk + 1] = low
+            begin = chunk * _CHUNK
+            j = window if window < begin + _CHUNK else begin + _CHUNK
+            part = 0.0
+            while j > begin:
+                j = j - 1
+                x = line[start + j]
+                part = part + (x if x == x else 0.0)
+                sums[j] = part
+            total = high + part
+            rest = total - high
+            low = low + ((high - (total - rest)) + (part - rest))
             high = total
-            sums[2 * j] = high
-            sums[2 * j + 1] = low
-            j = j - 1
+            chunk = chunk - 1
         high = 0.0
         low = 0.0
         stop = window if window < count - start else count - start
-        for j in range(stop):
-            place = start + j
-            x = line[place + window - 1]
-            bits = bits_of(x) & _UNSIGNED
-            if bits >= _INFINITE:
-                if bits == _INFINITE:
-                    infinite = infinite + 1
-                else:
-                    x = 0.0
-                    absent = absent + 1
-                    if place + window - 1 >= first and place + window - 1 < last:
-                        missing = missing + 1
-            if j > 0:
-                total = high + x
-                part = total - high
-                low = low + ((high - (total - part)) + (x - part))
-                high = total
-            end = sums[2 * j]
-            total = end + high
-            part = total - end
-            rest = ((end - (total - part)) + (high - part)) + (low + sums[2 * j + 1])
-            there = full
-            portion = share
-            if absent > 0:
-                there = as_double(window - absent)
-                portion = 1.0 / there
-            mean = total * portion
-            if bits_of(total) & _INFINITE != _INFINITE:
-                mean = fused(fused(0.0 - mean, there, total) + rest, portion, mean)
-            elif infinite == 0:
-                mean = _overflowing_mean(line, place, place + window)
-            if absent > 0:
-                if absent == window or (omit == 0 and missing > 0):
-                    mean = double_of(_NAN)
-                if restored >= 0 and line[place + restored] != line[place + restored]:
-                    mean = double_of(_NAN)
-            out[place] = mean
-            bits = bits_of(line[place]) & _UNSIGNED
-            if bits >= _INFINITE:
-                if bits == _INFINITE:
-                    infinite = infinite - 1
-                else:
-                    absent = absent - 1
-                    if place >= first and place < last:
-                        missing = missing - 1
+        begin = 0
+        while begin < stop:
+            end = stop if stop < begin + _CHUNK else begin + _CHUNK
+            place = window + 2 * (begin // _CHUNK)
+            other = sums[place]
+            base = high + other
+            rest = base - high
+            lower = ((high - (base - rest)) + (other - rest)) + (low + sums[place + 1])
+            part = 0.0
+            for j in range(begin, end):
+                place = start + j
+                x = line[place + window - 1]
+                there = full
+                if careful != 0:
+                    bits = bits_of(x) & _UNSIGNED
+                    if bits > _INFINITE:
+                        absent = absent + 1
+                        inside = place + window - 1 >= first and place + window - 1 < last
+                        missing = missing + (1 if inside else 0)
+                        x = held
+                    infinite = infinite + (1 if bits == _INFINITE else 0)
+                    held = held if held == held else x
+                    there = as_double(window - absent)
+                alike = alike + 1 if x == held or held != held else 1
+                held = x
+                mean = (base + (lower + (sums[j] + part))) / there
+                if alike >= window:
+                    mean = held
+                elif bits_of(mean) & _INFINITE == _INFINITE and infinite == 0:
+                    mean = _overflowing_mean(line, place, place + window)
+                if careful != 0:
+                    if absent > 0:
+                        if absent == window or (omit == 0 and missing > 0):
+                            mean = double_of(_NAN)
+                        if restored >= 0 and line[place + restored] != line[place + restored]:
+                            mean = double_of(_NAN)
+                    bits = bits_of(line[place]) & _UNSIGNED
+                    if bits > _INFINITE:
+                        absent = absent - 1
+                        missing = missing - (1 if place >= first and place < last else 0)
+                    infinite = infinite - (1 if bits == _INFINITE else 0)
+                out[place] = mean
+                if j + 1 < window:
+                    x = line[place + window]
+                    part = part + (x if x == x else 0.0)
+            total = high + part
+            rest = total - high
+            low = low + ((high - (total - rest)) + (part - rest))
+            high = total
+            begin = begin + _CHUNK
         start = start + window
 
 
@@ -199,14 +219,19 @@ class MovingMean:
 
     def __call__(self, window: Window) -> Lines:
         """Return the means."""
-        lines = np.ascontiguousarray(window.part.lines)
-        columns, size = lines.shape
-        out = np.empty((columns, size - self.count + 1))
-        sums = _SUMS.take(2 * self.count)
+        lines = window.part.lines
+        out = np.empty((len(lines), lines.shape[1] - self.count + 1))
+        self.into(window, out)
+        return out
+
+    def into(self, window: Window, out: Lines) -> None:
+        """Write the means into `out`, whose lines are each in one piece."""
+        size = window.part.size
+        sums = _SUMS.take(self.count + 2 * (self.count // _CHUNK + 1))
         first, last = (window.left, size - window.right) if self.outside else (0, size)
-        for line, row in zip(lines, out, strict=True):
+        for column, row in zip(window.part.lines, out, strict=True):
+            line = np.ascontiguousarray(column)
             moving_means.compiled(
-                line.ctypes.data, size, self.count, first, last, int(self.omit),
+                line.ctypes.data, size, self.count, not is_finite(line), first, last, int(self.omit),
                 self.before if self.restores else -1, sums.ctypes.data, row.ctypes.data,
             )  # fmt: skip
-        return out

@@ -12,11 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries.sampling import check_order
-from filterworks.timeseries.stages import Lines, Part, Stage, joined
+from filterworks.timeseries.stages import Lines, Part, Stage, is_finite, joined
 
 Marks = NDArray[np.bool_]
-# Rows that are looked at together: they stay in the cache.
-_SLICE = 1 << 15
 
 
 class SampleError(ArgumentError):
@@ -195,7 +193,7 @@ class SeriesStream:
     def _look(self, part: Part) -> None:
         """Refuse what is not allowed, and count what is missing."""
         gaps = None
-        if not _is_finite(part.lines):
+        if not is_finite(part.lines):
             gaps = np.isnan(part.lines)
             self._refuse(part.lines, gaps)
             _add(self.report.missing, gaps)
@@ -233,12 +231,6 @@ class SeriesStream:
                 _add(self.report.filled, gaps[:, :now] & ~np.isnan(part.lines[:, done : done + now]))
             done += now
         return part.lines.T
-
-
-def _is_finite(lines: Lines) -> bool:
-    """Return whether all samples are numbers, some of them at a time."""
-    parts = range(0, lines.shape[1], _SLICE)
-    return all(bool(np.isfinite(lines[:, start : start + _SLICE]).all()) for start in parts)
 
 
 def _add(counts: list[int], marks: Marks) -> None:
