@@ -32,7 +32,8 @@ Text = Annotated[Any, AfterValidator(_text)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Only the job that is made needs its schema, which holds those of its sections.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class AnyInput(_Section):

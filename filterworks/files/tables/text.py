@@ -23,7 +23,7 @@ _START = 1 << 20
 # A header or a quoted field that is longer is a quote that never closes.
 _LONGEST = 1 << 26
 # Bytes of a block at most; rows, roughly; bytes at least where rows are short.
-BLOCK, _ROWS, _LEAST = 1 << 22, 1 << 17, 1 << 18
+BLOCK, _ROWS, _LEAST = 1 << 20, 1 << 17, 1 << 18
 # Texts of a column that are looked at to find out how a time is told.
 _SHOWN = 100
 # Blocks that are being parsed or wait for it: one is used, one is ready, one is in work.
@@ -209,7 +209,9 @@ class TextTable:
             what = "a quote opens here and does not close" if opening >= 0 else "has no end"
             row = whole.count(NEWLINE, 0, max(opening, 0))
             raise CellError(f"{what} within {_LONGEST >> 20} MiB", row)
-        return len(self._rows_of(whole[:cut]))
+        # One line end at the end is that of a row; before more of them, a blank line.
+        is_row = not whole[max(cut - 3, 0) : cut].endswith((b"\n\n", b"\n\r\n")) and cut > 2
+        return cut if is_row else len(self._rows_of(whole[:cut]))
 
 
 def without_blank_end(data: bytes) -> bytes:
