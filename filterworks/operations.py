@@ -178,7 +178,6 @@ class Step:
         return written_step(self.name, self.parameters)
 
 
-
 def step(name: str, parameters: Parameters) -> Step:
     """Return a step, its name and parameter names checked.
 
@@ -196,10 +195,6 @@ def step(name: str, parameters: Parameters) -> Step:
     return Step(name, checked(name, parameters, accepted, COMMON))
 
 
-
-
-
-
 def parse_step(text: str) -> Step:
     """Return the step written as ``name`` or ``name:key=value,key=value``.
 
@@ -211,8 +206,6 @@ def parse_step(text: str) -> Step:
     (('sigma', (1, 2.5)), ('boundary', 'wrap'))
     """
     return step(*parse_parameters(text))
-
-
 
 
 @dataclass(frozen=True)

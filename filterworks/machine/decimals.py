@@ -107,7 +107,7 @@ def eight_digits(number: int) -> int:
 
 
 @translated
-def write_number(value: float, out: Bytes, start: int, point: int, table: Integers) -> int:
+def write_number(value: float, out: Bytes, start: int, point: int, table: Integers) -> int:  # noqa: C901  # one pass, one state
     """Write the shortest digits that read back as this finite double; return the place after them.
 
     Up to 32 bytes from `start` on may be overwritten.

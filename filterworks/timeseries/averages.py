@@ -44,7 +44,7 @@ def _overflowing_mean(line: Doubles, start: int, stop: int) -> float:
 
 
 @translated
-def moving_means(
+def moving_means(  # noqa: C901  # one pass, one state
     line: Doubles,
     size: int,
     window: int,
@@ -111,6 +111,8 @@ def moving_means(
             total = high + part
             rest = total - high
             low = low + ((high - (total - rest)) + (part - rest))
+            # Of infinities nothing is left over.
+            low = low if low == low else 0.0
             high = total
             chunk = chunk - 1
         high = 0.0
@@ -124,6 +126,7 @@ def moving_means(
             base = high + other
             rest = base - high
             lower = ((high - (base - rest)) + (other - rest)) + (low + sums[place + 1])
+            lower = lower if lower == lower else 0.0
             part = 0.0
             for j in range(begin, end):
                 place = start + j
@@ -164,6 +167,8 @@ def moving_means(
             total = high + part
             rest = total - high
             low = low + ((high - (total - rest)) + (part - rest))
+            # Of infinities nothing is left over.
+            low = low if low == low else 0.0
             high = total
             begin = begin + _CHUNK
         start = start + window

@@ -191,7 +191,7 @@ class Parser:
         """Fill in the values of one column; return what is wrong with its first bad text."""
         import polars as pl
 
-        raw = block.frame[str(position)].fill_null("")
+        raw = block.text(position).fill_null("")
         text = raw
         if back is not None:
             quoted = raw.str.starts_with('"')

@@ -23,7 +23,7 @@ _MISSING = 0x7FF8000000000000
 
 
 @translated
-def read_number(text: Bytes, size: int, start: int, point: int, table: Integers, found: Integers) -> int:
+def read_number(text: Bytes, size: int, start: int, point: int, table: Integers, found: Integers) -> int:  # noqa: C901  # one pass, one state
     """Read the number that begins at `start`: its bits into `found`; return the place after it, or -1."""
     place = start
     sign = 0
@@ -97,7 +97,7 @@ def read_number(text: Bytes, size: int, start: int, point: int, table: Integers,
 
 
 @translated
-def scan_rows(
+def scan_rows(  # noqa: C901  # one pass, one state
     text: Bytes,
     size: int,
     signs: Integers,

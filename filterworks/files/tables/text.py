@@ -163,9 +163,9 @@ class TextTable:
             With file, line and column.
         """
         wanted = (values, texts, texts if looked is None else looked)
-        positions = [tuple(self.names.index(name) for name in names) for names in wanted]
+        numbers, kept, seen = (tuple(self.names.index(name) for name in names) for names in wanted)
         reading = self.reading
-        parser = Parser(Layout(self.dialect, *positions, reading.null, reading.decimal))
+        parser = Parser(Layout(self.dialect, numbers, kept, seen, reading.null, reading.decimal))
         line = self.dialect.lines + 1
         try:
             for future in _ahead(executor, parser.parse, self.pieces(size or self._block)):
