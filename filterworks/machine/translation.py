@@ -16,7 +16,7 @@ import textwrap
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ Bytes = NDArray[np.uint8]
 Places = NDArray[np.int32]
 Integers = NDArray[np.int64]
 Doubles = NDArray[np.float64]
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 _KINDS = {"int": "i64", "float": "double", "None": "void"}
 _ELEMENTS = {"Bytes": "i8", "Places": "i32", "Integers": "i64", "Doubles": "double"}
@@ -128,16 +131,20 @@ class TranslationError(Exception):
     """A function holds what cannot be translated."""
 
 
-class Translated:
+class Translated(Generic[Given, Made]):
     """A function that is compiled when it is first called.
 
     Arrays are given as their addresses.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[Given, Made]) -> None:
         self.name, self.scope = function.__name__, function.__globals__
         self.__doc__ = function.__doc__
         self._function = function
+
+    def __call__(self, *given: Given.args, **named: Given.kwargs) -> Made:
+        """Stand for the function where another one of this kind calls it."""
+        raise TypeError(f"{self.name} is not for Python; call {self.name}.compiled with addresses")
 
     @cached_property
     def tree(self) -> ast.FunctionDef:
@@ -170,7 +177,7 @@ class Translated:
     def text(self) -> str:
         """Return the module that holds the function and those that it calls."""
         parts: dict[str, str] = {}
-        waiting = [self]
+        waiting: list[Translated[Any, Any]] = [self]
         while waiting:
             one = waiting.pop()
             if one.name not in parts:
@@ -191,7 +198,7 @@ class Translated:
         return compiled(self)
 
 
-def translated(function: Callable[..., Any]) -> Any:
+def translated(function: Callable[Given, Made]) -> Translated[Given, Made]:
     """Return a function in place of one that is written to be translated."""
     return Translated(function)
 
@@ -219,13 +226,13 @@ def _kind(annotation: ast.expr | None) -> str:
 class _Writer(ast.NodeVisitor):
     """Writes one function; a value is (kind, its name)."""
 
-    def __init__(self, source: Translated) -> None:
+    def __init__(self, source: Translated[Any, Any]) -> None:
         self._source = source
         self._lines: list[str] = []
         self._slots: dict[str, str] = {}
         self._loops: list[tuple[str, str]] = []
         self._count = 0
-        self.called: list[Translated] = []
+        self.called: list[Translated[Any, Any]] = []
 
     def text(self, *, is_entry: bool) -> str:
         """Return the definition of the function."""

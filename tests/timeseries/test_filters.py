@@ -352,3 +352,15 @@ def test_the_mean_of_large_samples_does_not_overflow():
         [float((a / 4 + b / 4 + c / 4) / 0.75) for a, b, c in zip(x[:-2], x[1:-1], x[2:], strict=True)]
     )
     np.testing.assert_allclose(filtered("mean:window=3", x)[1:-1], expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 8, 15, 40, 41])
+@pytest.mark.parametrize("kind", ["many values", "few values", "infinite"])
+def test_medians_equal_numpy_window_by_window(window, kind):
+    rng = np.random.default_rng(window)
+    x = rng.normal(size=150) if kind == "many values" else rng.integers(0, 4, 150).astype(float)
+    if kind == "infinite":
+        x[rng.random(150) < 0.3] = np.inf
+    padded = np.pad(x, (window // 2, window - 1 - window // 2), mode="symmetric")
+    expected = np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
+    assert np.array_equal(filtered(f"median:window={window}", x, allow_infinite=True), expected)
