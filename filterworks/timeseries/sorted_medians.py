@@ -31,7 +31,7 @@ def _link(
 
 
 @translated
-def moving_medians(  # noqa: C901  # one pass, one state
+def moving_medians(
     line: Doubles, order: Integers, count: int, window: int, links: Places, out: Doubles
 ) -> None:
     """Write the medians of `count` windows of a line.
