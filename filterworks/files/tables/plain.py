@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ _NAN = re.compile(rb"[-+]?nan", re.IGNORECASE)
 _ODD, _ODD_SHARE = 1024, 4
 # Bytes of the longest result, and those after it that may be overwritten.
 _LONGEST, _SLACK = 25, 64
+# Buffers that wait for the next block: as many as are at work.
+_SPARES = 4
 
 
 @dataclass(frozen=True)
@@ -159,13 +162,32 @@ def plain_kind(plain: Plain, column: int) -> str:
     return "integer" if all(_INTEGER.fullmatch(cell) for cell in cells) else "float"
 
 
+# Buffers that have been written out: fresh memory costs more than what is put into it.
+_SPARE: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
+
+
+def _buffer(size: int) -> NDArray[np.uint8]:
+    try:
+        spare = _SPARE.get_nowait()
+    except Empty:
+        spare = np.empty(0, np.uint8)
+    return spare if size <= spare.size <= 4 * size else np.empty(size, np.uint8)
+
+
+def give_back(data: bytes | memoryview) -> None:
+    """Take the lines of :func:`render_plain` back when they have been written."""
+    if isinstance(data, memoryview) and isinstance(data.obj, np.ndarray) and _SPARE.qsize() < _SPARES:
+        whole = data.obj.base
+        _SPARE.put(data.obj if whole is None else whole)
+
+
 def render_plain(plain: Plain, results: Array, signs: tuple[bytes, str], *, adds: bool) -> memoryview:
     """Return the lines with their results, shortest digits that read back the same."""
     loops = _loops()
     assert loops is not None  # noqa: S101  # they have read these rows
     rows, count = results.shape
     made = np.asfortranarray(results, dtype=np.float64)
-    out = np.empty(len(plain.text) + rows * count * (_LONGEST + 1) + _SLACK, np.uint8)
+    out = _buffer(len(plain.text) + rows * count * (_LONGEST + 1) + _SLACK)
     source = np.frombuffer(plain.text, np.uint8)
     given = _signs(*signs)
     size = loops[1](
