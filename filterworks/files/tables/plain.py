@@ -26,8 +26,8 @@ _NAN = re.compile(rb"[-+]?nan", re.IGNORECASE)
 _ODD, _ODD_SHARE = 1024, 4
 # Bytes of the longest result, and those after it that may be overwritten.
 _LONGEST, _SLACK = 25, 64
-# Buffers that wait for the next block: as many as are at work.
-_SPARES = 4
+# Buffers that wait for the next block: as many as are at work, none of them unusually large.
+_SPARES, _LARGEST_SPARE = 4, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,11 @@ def _buffer(size: int) -> NDArray[np.uint8]:
 
 def give_back(data: bytes | memoryview) -> None:
     """Take the lines of :func:`render_plain` back when they have been written."""
-    if isinstance(data, memoryview) and isinstance(data.obj, np.ndarray) and _SPARE.qsize() < _SPARES:
-        whole = data.obj.base
-        _SPARE.put(data.obj if whole is None else whole)
+    if not isinstance(data, memoryview) or not isinstance(data.obj, np.ndarray):
+        return
+    whole = data.obj if data.obj.base is None else data.obj.base
+    if whole.nbytes <= _LARGEST_SPARE and _SPARE.qsize() < _SPARES:
+        _SPARE.put(whole)
 
 
 def render_plain(plain: Plain, results: Array, signs: tuple[bytes, str], *, adds: bool) -> memoryview:
