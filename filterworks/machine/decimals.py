@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from filterworks.machine.translation import (
+from filterworks.machine.intrinsics import (
     Bytes,
     Integers,
     arithmetic_shift,
@@ -21,8 +21,8 @@ from filterworks.machine.translation import (
     leading_zeros,
     less,
     put_word,
-    translated,
 )
+from filterworks.machine.translation import translated
 
 # Powers of ten whose first 128 bits are kept, and where in the table the whole ones begin.
 _LEAST, _MOST = -342, 324

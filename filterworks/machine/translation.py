@@ -3,8 +3,8 @@
 The functions are never run by Python: they are read as text. What they may hold is small. Integers have
 64 bits and wrap around; ``//``, ``%`` and ``>>`` take them as unsigned, comparisons as signed. Arrays are
 addresses without bounds. There are assignments, ``if``, ``while``, ``for … in range(…)`` with a step of 1,
-``break``, ``continue``, ``return``, arithmetic, comparisons, ``and``, ``or``, ``not``, the intrinsics below,
-and other functions of this kind.
+``break``, ``continue``, ``return``, arithmetic, comparisons, ``and``, ``or``, ``not``, the intrinsics of
+:mod:`~filterworks.machine.intrinsics`, and other functions of this kind.
 """
 
 from __future__ import annotations
@@ -19,14 +19,9 @@ from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from filterworks.machine.compiler import compiled
-
-Bytes = NDArray[np.uint8]
-Places = NDArray[np.int32]
-Integers = NDArray[np.int64]
-Doubles = NDArray[np.float64]
+from filterworks.machine.intrinsics import DECLARED, INTRINSICS
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -46,85 +41,6 @@ _ORDER: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.Eq: ("eq", "oeq"), ast.NotEq: ("ne", "une"), ast.Lt: ("slt", "olt"),
     ast.LtE: ("sle", "ole"), ast.Gt: ("sgt", "ogt"), ast.GtE: ("sge", "oge"),
 }  # fmt: skip
-# Name → kinds of the arguments, kind of the result, and the instructions, one value each.
-_INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
-    "less": (("i64", "i64"), "i1", ("icmp ult i64 {0}, {1}",)),
-    "arithmetic_shift": (("i64", "i64"), "i64", ("ashr i64 {0}, {1}",)),
-    "leading_zeros": (("i64",), "i64", ("call i64 @llvm.ctlz.i64(i64 {0}, i1 false)",)),
-    "trailing_zeros": (("i64",), "i64", ("call i64 @llvm.cttz.i64(i64 {0}, i1 false)",)),
-    "bits_of": (("double",), "i64", ("bitcast double {0} to i64",)),
-    "double_of": (("i64",), "double", ("bitcast i64 {0} to double",)),
-    "as_double": (("i64",), "double", ("sitofp i64 {0} to double",)),
-    "high_product": (
-        ("i64", "i64"),
-        "i64",
-        (
-            "zext i64 {0} to i128",
-            "zext i64 {1} to i128",
-            "mul i128 {2}, {3}",
-            "lshr i128 {4}, 64",
-            "trunc i128 {5} to i64",
-        ),
-    ),
-    "word_at": (
-        ("i8*", "i64"),
-        "i64",
-        ("getelementptr i8, ptr {0}, i64 {1}", "load i64, ptr {2}, align 1"),
-    ),
-}
-_DECLARED = """\
-declare i64 @llvm.ctlz.i64(i64, i1)
-declare i64 @llvm.cttz.i64(i64, i1)"""
-
-
-def less(a: int, b: int) -> bool:
-    """Return whether `a` is less than `b`, both unsigned."""
-    raise NotImplementedError
-
-
-def arithmetic_shift(a: int, count: int) -> int:
-    """Shift right; the sign stays."""
-    raise NotImplementedError
-
-
-def leading_zeros(a: int) -> int:
-    """Count the zero bits before the first one."""
-    raise NotImplementedError
-
-
-def trailing_zeros(a: int) -> int:
-    """Count the zero bits after the last one."""
-    raise NotImplementedError
-
-
-def bits_of(value: float) -> int:
-    """Return the bits of a double."""
-    raise NotImplementedError
-
-
-def double_of(bits: int) -> float:
-    """Return the double of these bits."""
-    raise NotImplementedError
-
-
-def as_double(a: int) -> float:
-    """Return the double nearest to an integer."""
-    raise NotImplementedError
-
-
-def high_product(a: int, b: int) -> int:
-    """Return the high half of a product of 128 bits."""
-    raise NotImplementedError
-
-
-def word_at(text: Bytes, place: int) -> int:
-    """Return eight bytes, the first of them the lowest."""
-    raise NotImplementedError
-
-
-def put_word(text: Bytes, place: int, word: int) -> None:
-    """Write eight bytes, the lowest of them first."""
-    raise NotImplementedError
 
 
 class TranslationError(Exception):
@@ -171,7 +87,7 @@ class Translated(Generic[Given, Made]):
 
     def identity(self) -> str:
         """Return what decides the code, without translating it: the name, and the sources it is made from."""
-        files = {Path(__file__), *_sources(self.scope, set())}
+        files = {Path(__file__), Path(__file__).with_name("intrinsics.py"), *_sources(self.scope, set())}
         return "\n".join([self.name, *(path.read_text(encoding="utf-8") for path in sorted(files))])
 
     def text(self) -> str:
@@ -184,7 +100,7 @@ class Translated(Generic[Given, Made]):
                 writer = _Writer(one)
                 parts[one.name] = writer.text(is_entry=one is self)
                 waiting += writer.called
-        return "\n".join([_DECLARED, *parts.values(), _ATTRIBUTES])
+        return "\n".join([DECLARED, *parts.values(), _ATTRIBUTES])
 
     @cached_property
     def compiled(self) -> Callable[..., Any]:
@@ -469,8 +385,8 @@ class _Writer(ast.NodeVisitor):
             place = self._value("ptr", f"getelementptr i8, ptr {given[0][1]}, i64 {given[1][1]}")[1]
             self._lines.append(f"  store i64 {given[2][1]}, ptr {place}, align 1")
             return "void", ""
-        if name in _INTRINSICS:
-            kinds, result, steps = _INTRINSICS[name]
+        if name in INTRINSICS:
+            kinds, result, steps = INTRINSICS[name]
             if tuple(kind for kind, _ in given) != kinds:
                 raise self._fail(node, f"takes {', '.join(kinds)}")
             names = [one for _, one in given]

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from filterworks.machine.compiler import CompilerError, obstacle
-from filterworks.machine.translation import Doubles, as_double, bits_of, double_of, translated
+from filterworks.machine.intrinsics import Doubles, as_double, bits_of, double_of
+from filterworks.machine.translation import translated
 from filterworks.timeseries.stages import Lines, Window, is_finite
 
 # Samples that are summed before what is left over is looked at.

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from filterworks.machine.compiler import CompilerError, obstacle
-from filterworks.machine.translation import Doubles, Integers, Places, double_of, translated
+from filterworks.machine.intrinsics import Doubles, Integers, Places, double_of
+from filterworks.machine.translation import translated
 from filterworks.timeseries.stages import Lines
 
 _INFINITE = 0x7FF0000000000000

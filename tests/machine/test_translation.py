@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from filterworks.machine.translation import (
+from filterworks.machine.intrinsics import (
     Bytes,
     Doubles,
     Integers,
     Places,
-    TranslationError,
     arithmetic_shift,
     as_double,
     bits_of,
@@ -18,9 +17,9 @@ from filterworks.machine.translation import (
     less,
     put_word,
     trailing_zeros,
-    translated,
     word_at,
 )
+from filterworks.machine.translation import TranslationError, translated
 
 STEP = 3
 

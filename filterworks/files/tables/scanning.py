@@ -6,7 +6,7 @@ Plain means: no quotes, and every row with as many fields as the header.
 from __future__ import annotations
 
 from filterworks.machine.decimals import double_bits, write_number
-from filterworks.machine.translation import (
+from filterworks.machine.intrinsics import (
     Bytes,
     Doubles,
     Integers,
@@ -15,9 +15,9 @@ from filterworks.machine.translation import (
     double_of,
     less,
     put_word,
-    translated,
     word_at,
 )
+from filterworks.machine.translation import translated
 
 _MISSING = 0x7FF8000000000000
 
