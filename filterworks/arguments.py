@@ -7,6 +7,7 @@ knows, or raises :class:`~filterworks.errors.ArgumentError` with what was given 
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Sequence
 from typing import Any, Literal, TypeGuard
 
@@ -108,7 +109,8 @@ def per_axis(
 
 def as_signal(x: ArrayLike, name: str = "x") -> Array:
     """Return `x` as an array of a numeric, native dtype with at least one axis."""
-    if isinstance(x, np.ma.MaskedArray):
+    # Asking NumPy for its masked arrays would import them.
+    if "numpy.ma" in sys.modules and isinstance(x, np.ma.MaskedArray):
         raise ArgumentTypeError(
             f"`{name}` is a masked array, whose mask would be lost; "
             f"pass `{name}.filled(nan)` with nan_policy='omit'"

@@ -108,7 +108,8 @@ def images(inputs: tuple[str, ...], output: str, filters: tuple[str, ...], **opt
       filterworks images scan.tif -o sharp.tif -f unsharp_mask:sigma=1.5,amount=0.8
       filterworks images 'cells/*.tif' -o edges/ -f gaussian:sigma=1 -f sobel --range stretch
     """
-    from filterworks.batch.job import Job, make_job
+    from filterworks.batch.image_job import Job
+    from filterworks.batch.job import make_job
     from filterworks.operations import Chain
 
     tables = {

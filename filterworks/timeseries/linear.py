@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from filterworks import kernels
 from filterworks.arguments import as_int, as_number
-from filterworks.convolution import correlate
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries import lengths
+from filterworks.timeseries.averages import MovingMean, can_average
 from filterworks.timeseries.lengths import Length, as_length
 from filterworks.timeseries.nearby import Nearby, Neighbours
 from filterworks.timeseries.options import Setting
@@ -94,6 +94,8 @@ class Linear:
         As in :class:`Design`.
     nearby
         How it works on uneven times, if it does.
+    is_mean
+        Whether all weights are the same and sum to 1.
     """
 
     taps: Callable[[Setting], Taps]
@@ -101,6 +103,7 @@ class Linear:
     timed: bool = False
     clocked: bool = False
     nearby: Callable[[Setting], NearbyRule] | None = None
+    is_mean: bool = False
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""
@@ -114,6 +117,10 @@ class Linear:
             )
         taps = self.taps(setting)
         before, after = reach(taps.size, setting.is_past)
+        if self.is_mean and can_average():
+            outside = setting.boundary == "omit"
+            mean = MovingMean(taps.size, before, setting.omit, setting.restores, outside)
+            return Blocks(columns, before, after, setting.boundary, mean)
         function = partial(correlated, taps=taps, omit=setting.omit, boundary=setting.boundary)
         return Blocks(columns, before, after, setting.boundary, function, restores=setting.restores)
 
@@ -128,6 +135,8 @@ def correlated(window: Window, *, taps: Taps, omit: bool, boundary: str) -> Line
     >>> correlated(window, taps=np.array([1.0, 0, 2]), omit=False, boundary="symmetric")
     array([[ 9., 18.]])
     """
+    from filterworks.convolution import correlate  # the engines are for those who need them
+
     lines = window.part.lines
     outside = boundary == "omit" and bool(window.left or window.right)
     policy: Any = "omit" if omit or outside else "propagate"
@@ -175,6 +184,7 @@ def mean(window: int | str) -> Design:
         lambda setting: kernels.mean(length.count("window", setting.sampling, setting.is_past), ndim=1),
         timed=length.timed,
         nearby=lambda setting: _near_mean(length, setting),
+        is_mean=True,
     )
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.arguments import as_int
-from filterworks.convolution import correlate
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries.fitting import fit_weights
 from filterworks.timeseries.lengths import UNITS, Length, as_length
@@ -23,6 +22,7 @@ from filterworks.timeseries.linear import (
 from filterworks.timeseries.nearby import Nearby, Neighbours
 from filterworks.timeseries.options import Setting
 from filterworks.timeseries.sampling import Sampling
+from filterworks.timeseries.sorted_medians import can_sort, sorted_medians
 from filterworks.timeseries.stages import Blocks, Lines, Stage, Window
 from filterworks.timeseries.stream import Report
 
@@ -56,9 +56,9 @@ class Median:
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""
-        from filterworks.timeseries import medians  # compiled when first needed
-
         if self.timed and not setting.sampling.regular:
+            from filterworks.timeseries import medians  # compiled when first needed
+
             back, ahead = window_seconds(self.length.amount, setting.is_past)
             return Nearby(
                 columns,
@@ -70,14 +70,28 @@ class Median:
         size = self.length.count("window", setting.sampling, setting.is_past)
 
         def function(window: Window) -> Lines:
-            lows = np.arange(window.part.size - size + 1)
-            result = medians.medians(window.part.lines, lows, lows + size, True)
+            result = _even_medians(window.part.lines, size)
             if not setting.omit:
                 result[any_in_windows(missing_inside(window), size)] = np.nan
             return result
 
         before, after = reach(size, setting.is_past)
         return Blocks(columns, before, after, setting.boundary, function, restores=setting.restores)
+
+
+def _even_medians(lines: Lines, size: int) -> Lines:
+    """Return the medians of all whole windows, missing samples left out."""
+    out = np.empty((len(lines), lines.shape[1] - size + 1))
+    sorting = can_sort()
+    for line, row in zip(lines, out, strict=True):
+        if sorting and not np.isnan(line).any():
+            sorted_medians(line, size, row)
+        else:
+            from filterworks.timeseries import medians  # compiled when first needed
+
+            lows = np.arange(row.size)
+            row[:] = medians.medians(line[None], lows, lows + size, True)[0]
+    return out
 
 
 def as_unit(per: object) -> float | None:
@@ -239,6 +253,8 @@ class EvenFit:
 
     def __call__(self, window: Window) -> Lines:
         """Return the fits of a block."""
+        from filterworks.convolution import correlate  # the engines are for those who need them
+
         lines, size = window.part.lines, self.offsets.size
         scale = max((size - 1) / 2, 1.0)
         factor = (scale * self.spacing) ** -self.derivative

@@ -12,7 +12,8 @@ import skimage.data
 from PIL import Image
 
 import filterworks as fw
-from filterworks.batch.job import Job, make_job
+from filterworks.batch.image_job import Job
+from filterworks.batch.job import make_job
 from filterworks.batch.kinds import make_any_job
 from filterworks.batch.ledger import Ledger
 from tests.conftest import pixels, tree, wait_for_results
