@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from filterworks import kernels
-from filterworks.arguments import as_int, as_number
+from filterworks.arguments import NanPolicy, as_int, as_number
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries import lengths
 from filterworks.timeseries.averages import MovingMean, can_average
@@ -135,15 +135,31 @@ def correlated(window: Window, *, taps: Taps, omit: bool, boundary: str) -> Line
     >>> correlated(window, taps=np.array([1.0, 0, 2]), omit=False, boundary="symmetric")
     array([[ 9., 18.]])
     """
-    from filterworks.convolution import correlate  # the engines are for those who need them
-
     lines = window.part.lines
     outside = boundary == "omit" and bool(window.left or window.right)
-    policy: Any = "omit" if omit or outside else "propagate"
-    result = correlate(lines, taps, axes=1, mode="valid", nan_policy=policy)
+    policy: NanPolicy = "omit" if omit or outside else "propagate"
+    result = weighted_sums(lines, taps, policy)
     if outside and not omit:
         result = np.where(any_in_windows(missing_inside(window), taps.size), np.nan, result)
     return result
+
+
+def weighted_sums(lines: Lines, taps: Taps, nan_policy: NanPolicy = "propagate") -> Lines:
+    """Return the sums of each whole window of a block.
+
+    The engine is the same, and so are the bits, in the first block of a process and in its last.
+
+    Examples
+    --------
+    >>> weighted_sums(np.array([[1.0, 2, 4, 8]]), np.array([1.0, 0, 2]))
+    array([[ 9., 18.]])
+    """
+    # The engines are for those who need them.
+    from filterworks.convolution import correlate
+    from filterworks.planner import expecting_many
+
+    with expecting_many("alike"):
+        return correlate(lines, taps, axes=1, mode="valid", nan_policy=nan_policy)
 
 
 def missing_inside(window: Window) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from filterworks.timeseries.linear import (
     any_in_windows,
     missing_inside,
     reach,
+    weighted_sums,
     window_seconds,
 )
 from filterworks.timeseries.nearby import Nearby, Neighbours
@@ -253,16 +254,14 @@ class EvenFit:
 
     def __call__(self, window: Window) -> Lines:
         """Return the fits of a block."""
-        from filterworks.convolution import correlate  # the engines are for those who need them
-
         lines, size = window.part.lines, self.offsets.size
         scale = max((size - 1) / 2, 1.0)
         factor = (scale * self.spacing) ** -self.derivative
         taps = fit_weights(self.offsets / scale, self.order, self.derivative) * factor
         absent = np.isnan(lines)
         if not absent.any():
-            return correlate(lines, taps, axes=1, mode="valid")
-        result = correlate(np.where(absent, 0.0, lines), taps, axes=1, mode="valid")
+            return weighted_sums(lines, taps)
+        result = weighted_sums(np.where(absent, 0.0, lines), taps)
         again = any_in_windows(absent, size)
         if not self.omit:
             spoiled = any_in_windows(missing_inside(window), size)
