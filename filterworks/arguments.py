@@ -253,10 +253,22 @@ def saturate(
 
 
 def _saturate_small(values: Array, dtype: np.dtype[Any]) -> Array:
-    """OpenCV's conversion rounds half to even and saturates alike, three times as fast."""
-    import cv2  # only where there is something to convert
+    """A compiled loop, or else OpenCV's, rounds half to even and saturates alike, several times as fast."""
+    # Only where there is something to convert.
+    from filterworks.machine import pointwise
+    from filterworks.machine.compiler import CompilerError
 
     flat = np.ascontiguousarray(values).reshape(1, -1)
+    if pointwise.is_ready():
+        out = np.empty(values.shape, dtype)
+        try:
+            pointwise.write_rounded(flat, out)
+        except CompilerError:
+            pass  # OpenCV does it
+        else:
+            return out
+    import cv2  # as above
+
     depth = {"u1": cv2.CV_8U, "i1": cv2.CV_8S, "u2": cv2.CV_16U, "i2": cv2.CV_16S}[dtype.str[1:]]
     return np.asarray(cv2.addWeighted(flat, 1.0, flat, 0.0, 0.0, dtype=depth)).reshape(values.shape)
 
