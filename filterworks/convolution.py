@@ -22,7 +22,7 @@ from filterworks import evaluation, planner
 from filterworks.arguments import Array, Mode, NanPolicy
 from filterworks.errors import ArgumentTypeError, must
 from filterworks.machine.compiler import CompilerError
-from filterworks.planner import Plan, is_expecting_many, is_traced
+from filterworks.planner import Many, Plan, expected, is_traced
 from filterworks.problem import Factors, outer_weights
 from filterworks.request import DEFAULTS, Request, make_request
 
@@ -146,7 +146,7 @@ def _compute(x: ArrayLike, kernel: ArrayLike, flip: bool, options: tuple[Any, ..
     """Check the arguments and evaluate; a call like an earlier one with a small kernel is done at once."""
     if type(x) is np.ndarray and type(kernel) is np.ndarray and kernel.size <= _SMALL and not is_traced():
         try:
-            content, many = kernel.tobytes(), is_expecting_many()
+            content, many = kernel.tobytes(), expected()
             run = _recall(x.shape, x.dtype, kernel.shape, kernel.dtype, content, flip, many, *options)
         except (TypeError, ValueError, CompilerError, _NotYetError):
             run = None  # whatever is wrong is told below
@@ -168,7 +168,7 @@ def _recall(
     kernel_dtype: np.dtype[Any],
     content: bytes,
     flip: bool,
-    many: bool,  # the engine is another there
+    many: Many,  # the engine is another there
     *options: Any,
 ) -> Callable[[Array], Array] | None:
     """Return what computes a call, if the values of the data change nothing in how it is done."""

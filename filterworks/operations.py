@@ -6,9 +6,7 @@ A new filter is one function in :mod:`filterworks.filters` and one line in `OPER
 from __future__ import annotations
 
 import inspect
-import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,12 +18,10 @@ from numpy.typing import ArrayLike
 from filterworks import filters, kernels
 from filterworks.arguments import Array, as_axes, as_signal, per_axis, saturate
 from filterworks.convolution import Axes
-from filterworks.errors import ArgumentError, unknown
+from filterworks.errors import ArgumentError
 from filterworks.filters.options import float_dtype
+from filterworks.notation import checked, named, parse_parameters, parse_parts, written_step
 from filterworks.planner import expecting_many
-
-# Text that needs no quotes: nothing in it has a meaning of its own in a chain.
-_BARE = re.compile(r'[^\s,|()\[\]"=]+')
 
 Parameters = Mapping[str, Any]
 Reach = tuple[float, ...]
@@ -183,18 +179,6 @@ class Step:
         return written_step(self.name, self.parameters)
 
 
-def written_step(name: str, parameters: Iterable[tuple[str, Any]]) -> str:
-    """Return ``name:key=value,key=value``, which reads back as the same step.
-
-    Examples
-    --------
-    >>> written_step("disk", [("radius", 1.5)])
-    'disk:radius=1.5'
-    """
-    values = ",".join(f"{key}={_written(value)}" for key, value in parameters)
-    return f"{name}:{values}" if values else name
-
-
 def step(name: str, parameters: Parameters) -> Step:
     """Return a step, its name and parameter names checked.
 
@@ -208,55 +192,8 @@ def step(name: str, parameters: Parameters) -> Step:
     >>> str(step("gaussian", {"sigma": 2}))
     'gaussian:sigma=2'
     """
-    if not name:
-        raise ArgumentError("a filter's name is missing; operations are written name:key=value, joined by |")
-    if name not in OPERATIONS:
-        raise ArgumentError(unknown("filter", name, OPERATIONS))
-    accepted = OPERATIONS[name].parameters
-    for key in parameters:
-        if key not in accepted and key not in COMMON:
-            raise ArgumentError(f"{name}: " + unknown("parameter", key, [*accepted, *COMMON]))
-    for key, parameter in accepted.items():
-        if parameter.default is inspect.Parameter.empty and key not in parameters:
-            raise ArgumentError(f"{name} needs a value for `{key}`, as in {name}:{key}=2")
-    return Step(name, tuple((key, frozen(value)) for key, value in parameters.items()))
-
-
-def frozen(value: Any) -> Any:
-    """Return lists, at any depth, as tuples."""
-    return tuple(frozen(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-def _written(value: Any) -> str:
-    """Return a value as JSON, or bare where that reads back as the same text."""
-    if isinstance(value, str) and _BARE.fullmatch(value) and _parsed(value) == value:
-        return value
-    return json.dumps(value, default=str, separators=(",", ":"))
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Split at separators that lie outside of brackets and quotes."""
-    parts, depth, quoted, start = [], 0, False, 0
-    escaped = False
-    for position, sign in enumerate(text):
-        if escaped or (quoted and sign == "\\"):
-            escaped = not escaped
-        elif sign == '"':
-            quoted = not quoted
-        elif not quoted:
-            depth += (sign in "[(") - (sign in "])")
-            if sign == separator and depth == 0:
-                parts.append(text[start:position])
-                start = position + 1
-    parts.append(text[start:])
-    return parts
+    accepted = named(name, OPERATIONS).parameters
+    return Step(name, checked(name, parameters, accepted, COMMON))
 
 
 def parse_step(text: str) -> Step:
@@ -270,39 +207,6 @@ def parse_step(text: str) -> Step:
     (('sigma', (1, 2.5)), ('boundary', 'wrap'))
     """
     return step(*parse_parameters(text))
-
-
-def parse_parameters(text: str) -> tuple[str, dict[str, Any]]:
-    """Return the name and the parameters of ``name:key=value,key=value``.
-
-    Examples
-    --------
-    >>> parse_parameters("disk:radius=1.5")
-    ('disk', {'radius': 1.5})
-    """
-    name, _, rest = text.strip().partition(":")
-    parameters: dict[str, Any] = {}
-    for item in _split(rest, ",") if rest.strip() else []:
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            raise ArgumentError(
-                f"{text.strip()!r}: parameters are written key=value, separated by commas; got {item!r}"
-            )
-        if key.strip() in parameters:
-            raise ArgumentError(f"{text.strip()!r}: {key.strip()} is given twice")
-        parameters[key.strip()] = _parsed(value.strip())
-    return name.strip(), parameters
-
-
-def parse_parts(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return the names and parameters of operations separated by ``|``.
-
-    Examples
-    --------
-    >>> parse_parts("mean:size=3 | sobel")
-    [('mean', {'size': 3}), ('sobel', {})]
-    """
-    return [parse_parameters(part) for part in _split(text, "|")]
 
 
 @dataclass(frozen=True)

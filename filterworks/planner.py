@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -107,26 +108,33 @@ class _Starting:
 
 
 _STARTING = _Starting()
-_MANY: ContextVar[bool] = ContextVar("filterworks_many", default=False)
+Many = Literal["", "alike", "of any size"]
+_MANY: ContextVar[Many] = ContextVar("filterworks_many", default="")
 
 
 def is_worth_starting(engine: str, saving: float) -> bool:
     """Return whether to use an engine that saves so many seconds, its start in this process considered."""
-    return _MANY.get() or _STARTING.is_worth(engine, saving)
+    return bool(_MANY.get()) or _STARTING.is_worth(engine, saving)
 
 
 @contextmanager
-def expecting_many() -> Iterator[None]:
-    """Choose inside the ``with`` block as if every engine were started, and whatever the size of the data."""
-    token = _MANY.set(True)
+def expecting_many(which: Many = "of any size") -> Iterator[None]:
+    """Choose inside the ``with`` block as if every engine were started, whatever was computed before.
+
+    Parameters
+    ----------
+    which
+        ``of any size``: the size of the data does not count either; ``alike``: it counts.
+    """
+    token = _MANY.set(which)
     try:
         yield
     finally:
         _MANY.reset(token)
 
 
-def is_expecting_many() -> bool:
-    """Return whether this is inside of :func:`expecting_many`."""
+def expected() -> Many:
+    """Return what the :func:`expecting_many` around this expects; nothing without one."""
     return _MANY.get()
 
 
@@ -241,7 +249,7 @@ def _choose(problem: Problem, method: str, data: Data | None, local: bool, pairs
     estimates = _estimates_of(problem)
     order = sorted(estimates, key=estimates.__getitem__)
     reason = "the least estimated time"
-    if _MANY.get():
+    if _MANY.get() == "of any size":
         typical = _estimates_of(_of_typical_size(problem))
         order.sort(key=lambda name: typical.get(name, math.inf))
         reason = "the least estimated time at a typical size, so that parts come out as the whole does"

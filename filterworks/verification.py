@@ -24,6 +24,7 @@ from filterworks.errors import EngineError
 from filterworks.filters.custom import resolve_kernel
 from filterworks.operations import OPERATIONS, Chain, Step
 from filterworks.planner import engines
+from filterworks.timeseries.proof import prove
 
 Plane = NDArray[np.float64]
 
@@ -402,7 +403,7 @@ def _check_engine(engine: str, dtype: str, rng: np.random.Generator) -> Check:
 
 
 def verify(seed: int = 0) -> Verification:
-    """Compare every engine with scipy.signal and every operation with scipy.ndimage.
+    """Compare every engine, every operation and every filter of series with scipy.
 
     Parameters
     ----------
@@ -423,4 +424,5 @@ def verify(seed: int = 0) -> Verification:
     rng = np.random.default_rng(seed)
     checks = [_check_engine(e, d, rng) for e in ("auto", *engines()) for d in ("int16", "float32", "float64")]
     checks += [_check_operation(name, rng) for name in OPERATIONS]
+    checks += [Check(name, against, len(errors), max(errors)) for name, against, errors in prove(rng)]
     return Verification(tuple(checks))

@@ -126,10 +126,14 @@ def tree(folder):
     }
 
 
+def results_in(out):
+    return [path for path in out.rglob("*.*") if ".filterworks" not in str(path)]
+
+
 def wait_for_results(out, count, limit=60):
     end = time.monotonic() + limit
     while time.monotonic() < end:
-        if out.exists() and sum(1 for path in out.rglob("*.*") if ".filterworks" not in str(path)) >= count:
+        if len(results_in(out)) >= count:
             return
         time.sleep(0.02)
     raise AssertionError("the run made no progress")

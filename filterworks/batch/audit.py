@@ -111,9 +111,11 @@ def _job(ledger: Ledger, signature: str) -> AnyJob | str:
     tables = {**recipe, "input": {**recipe["input"], "paths": ["-"]}}
     tables["output"] = {**recipe["output"], "path": "-"}
     try:
-        return make_any_job(tables, "the ledger")
+        job = make_any_job(tables, "the ledger")
+        is_same = job.signature == signature
     except JobError as error:
         return f"it cannot be made again: {'; '.join(error.problems)}"
+    return job if is_same else "a file that its filters name has changed since"
 
 
 @dataclass(frozen=True)

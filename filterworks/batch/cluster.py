@@ -14,9 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-import cv2
-
-from filterworks.batch.job import AnyJob, Job
+from filterworks.batch.job import AnyJob
 from filterworks.batch.tasks import Outcome, Task, perform_all
 from filterworks.errors import JobError
 from filterworks.threads import thread_count
@@ -76,7 +74,8 @@ def pool(job: AnyJob, tasks: int, *, are_small: bool) -> Iterator[Pool]:
     """Provide the executor that the job asks for.
 
     One level of parallelism: many tasks run side by side with one thread each; a single task has
-    all cores to itself. Thousands of images that `are_small` go to processes, which take a second to start.
+    all cores to itself. Thousands of inputs that `are_small` go to processes, which take a second to
+    start, where that is good for the kind of job.
 
     Raises
     ------
@@ -89,7 +88,7 @@ def pool(job: AnyJob, tasks: int, *, are_small: bool) -> Iterator[Pool]:
     elif job.run.workers is not None:
         with _local_cluster(min(job.run.workers, max(tasks, 1))) as made:
             yield made
-    elif are_small and not job.is_remote and tasks >= _MANY and thread_count() > 1 and isinstance(job, Job):
+    elif are_small and not job.is_remote and tasks >= _MANY and thread_count() > 1 and job.IN_PROCESSES:
         from filterworks.batch.processes import processes
 
         with processes(thread_count()) as made:
@@ -101,14 +100,16 @@ def pool(job: AnyJob, tasks: int, *, are_small: bool) -> Iterator[Pool]:
 
 @contextmanager
 def _threads(tasks: int, share: int) -> Iterator[Pool]:
-    before = cv2.getNumThreads()
+    # OpenCV is for those who filter images; -1 is its own choice.
+    before = sys.modules["cv2"].getNumThreads() if "cv2" in sys.modules else -1
     workers = min(share * thread_count(), max(tasks, 1))
     executor = ThreadPoolExecutor(workers, thread_name_prefix="filterworks")
     try:
         yield _Threads(executor, workers, thread_count() if workers == 1 else 1)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
-        cv2.setNumThreads(before)
+        if "cv2" in sys.modules:
+            sys.modules["cv2"].setNumThreads(before)
 
 
 @contextmanager

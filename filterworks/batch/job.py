@@ -8,21 +8,15 @@ import re
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from filterworks.batch.tasks import Task
-from filterworks.errors import ArgumentError, JobError, unknown
-from filterworks.files import IMAGE_SUFFIXES
+from filterworks.errors import JobError, unknown
 from filterworks.files.urls import is_url, redacted
-from filterworks.filters.custom import load_kernel
-from filterworks.operations import Chain, Step, step
 
-Range = Literal["auto", "clip", "abs", "stretch", "offset"]
-MAX_PIXELS = 300_000_000
 # A longer chain (a large kernel) is recorded by its beginning and its hash.
 _LONG = 400
 
@@ -51,7 +45,8 @@ Text = Annotated[Any, AfterValidator(_text)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Only the job that is made needs its schema, which holds those of its sections.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class AnyInput(_Section):
@@ -107,10 +102,15 @@ class AnyJob(_Section, ABC):
         The sections of the job file.
     filter
         One table per operation: ``name`` and its parameters.
+    NOUN, SUFFIXES
+        What the inputs are called, and how their names end.
+    IN_PROCESSES
+        Whether thousands of small inputs are done by processes rather than by threads.
     """
 
     NOUN: ClassVar[str]
     SUFFIXES: ClassVar[tuple[str, ...]]
+    IN_PROCESSES: ClassVar[bool] = False
 
     input: AnyInput
     filter: tuple[dict[str, Any], ...] = Field(min_length=1, strict=False)
@@ -174,100 +174,6 @@ def abridged(chain: str) -> str:
     return chain[:_LONG] + "… " + hashlib.blake2b(chain.encode(), digest_size=16).hexdigest()
 
 
-class Input(AnyInput):
-    """Where from: folders, files, globs."""
-
-    kind: Literal["images"] = "images"
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
-    volume: bool = False
-
-
-class Output(AnyOutput):
-    """Where to, and how results become files."""
-
-    range: Range = "auto"
-    quality: int = Field(default=95, ge=1, le=100)
-    overviews: bool = False
-
-
-class Job(AnyJob):
-    """A frozen job on images."""
-
-    NOUN: ClassVar[str] = "images"
-    SUFFIXES: ClassVar[tuple[str, ...]] = tuple(IMAGE_SUFFIXES)
-
-    input: Input
-    output: Output
-
-    @cached_property
-    def chain(self) -> Chain:
-        """The operations in order; kernels from files have become their weights."""
-        return Chain(tuple(_step(table) for table in self.filter))
-
-    @cached_property
-    def signature(self) -> str:
-        """What decides the pixels of a result besides the input: recorded, compared on the next run."""
-        how = f"range={self.output.range},quality={self.output.quality}"
-        how += ",volume" * self.input.volume + ",overviews" * self.output.overviews
-        return f"{abridged(str(self.chain))} > {how}"
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """The tables of a job that makes the same results; kernels from files have become their weights."""
-        return {
-            "input": {
-                "kind": "images",
-                "max_pixels": self.input.max_pixels,
-                "volume": self.input.volume,
-            },
-            "filter": [{"name": one.name, **dict(one.parameters)} for one in self.chain.steps],
-            "output": {
-                "range": self.output.range,
-                "quality": self.output.quality,
-                "overviews": self.output.overviews,
-            },
-        }
-
-    @classmethod
-    def filter_problem(cls, table: Mapping[str, Any], tables: Mapping[str, Any]) -> str | None:
-        """Return what is wrong with one ``[[filter]]`` of a job."""
-        try:
-            section = tables.get("input")
-            volume = isinstance(section, Mapping) and section.get("volume") is True
-            Chain((_step(table),)).check(ndim=3 if volume else 2)
-        except ArgumentError as error:
-            return str(error)
-        except (MemoryError, RecursionError):
-            return "its kernel does not fit into memory"
-        return None
-
-    def task(self, *, is_drawn: bool, **common: Any) -> Task:
-        """Return what a worker is given; `is_drawn`: it belongs to the share to be verified."""
-        from filterworks.batch.images import ImageTask  # OpenCV is for those who filter images
-
-        return ImageTask(
-            **common,
-            chain=str(self.chain),
-            range=self.output.range,
-            quality=self.output.quality,
-            max_pixels=self.input.max_pixels,
-            memory=self.run.memory,
-            volume=self.input.volume,
-            overviews=self.output.overviews,
-            verify=is_drawn,
-        )
-
-
-def _step(table: Mapping[str, Any]) -> Step:
-    parameters = {key: value for key, value in table.items() if key != "name"}
-    name = table.get("name")
-    if not isinstance(name, str):
-        raise ArgumentError('needs a name, as in name = "gaussian"')
-    if name == "kernel" and "path" in parameters and "weights" not in parameters:
-        parameters["weights"] = load_kernel(parameters.pop("path")).tolist()
-    return step(name, parameters)
-
-
 def make_job(tables: Mapping[str, Any], source: str, kind: type[_Kind]) -> _Kind:
     """Return the job that nested tables describe.
 
@@ -278,7 +184,7 @@ def make_job(tables: Mapping[str, Any], source: str, kind: type[_Kind]) -> _Kind
     source
         What to call their origin in messages: the file's name, or ``command line``.
     kind
-        Of the job: :class:`Job` or its sibling for tables.
+        Of the job: on images or on tables.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from filterworks.batch.job import AnyJob, Job, make_job
+from filterworks.batch.job import AnyJob, make_job
 from filterworks.errors import JobError, unknown
 
 KINDS = ("images", "series")
@@ -43,6 +43,8 @@ def job_kind(tables: Mapping[str, Any], source: str) -> str:
 def make_any_job(tables: Mapping[str, Any], source: str) -> AnyJob:
     """Return the job that nested tables describe, of whichever kind."""
     if job_kind(tables, source) == "images":
+        from filterworks.batch.image_job import Job  # loads what images need
+
         return make_job(tables, source, Job)
     from filterworks.batch.series_job import SeriesJob  # loads what series need
 

@@ -164,6 +164,7 @@ def grouped(block: Block, positions: list[int]) -> Groups:
     if not positions:
         return [((), np.arange(block.rows))]
     names = [str(position) for position in positions]
+    assert block.frame is not None  # noqa: S101  # the groups' columns were asked for
     frame = block.frame.select(names).with_row_index("row")
     parts = frame.group_by(names, maintain_order=True).agg("row")
     keys = parts.select(names).rows()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,16 @@ def resampled(table: Table, roles: Roles, step: str, method: str, executor: Exec
     clock = Clock(table, *roles.time)
     names = [clock.name, *roles.by, *roles.values]
     parts = _even(table, roles, clock, (step, method), executor)
-    return copy_rows(table, names, ((clock.format.texts(s), key, v) for key, s, v in parts), folder / "even")
+    rows = ((_written(clock, seconds, table), key, values) for key, seconds, values in parts)
+    return copy_rows(table, names, rows, folder / "even")
+
+
+def _written(clock: Clock, seconds: Array, table: Table) -> Any:
+    """Return times as the table writes them: counts with its sign before the decimals."""
+    texts = clock.format.texts(seconds)
+    if isinstance(table, TextTable) and clock.format.counts is not None:
+        return texts.str.replace(".", table.reading.decimal, literal=True)
+    return texts
 
 
 def _even(

@@ -95,7 +95,7 @@ class _Hashed:
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.hash, self.size = file, Digest(), 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """Write bytes."""
         self.hash.update(data)
         self.size += len(data)
@@ -111,12 +111,22 @@ class _Work:
         self.chain = SeriesChain.from_steps(task.filters)
         self.table: Table = open_table(Path(task.input), given.text)
         self.roles: Roles = assign(self.table, given)
+        self.left_out = self._left_out()
         self.table = self._prepared(folder)
         self.by = [self.table.names.index(name) for name in self.roles.by]
         self.clock = Clock(self.table, *self.roles.time) if self.roles.time else None
         self.samplings: dict[Key, Sampling] = {}
         self.rows: dict[Key, int] = {}
         self.total, self.passes = 0, 1
+
+    def _left_out(self) -> list[str]:
+        """Return what to say of columns that even times leave nothing to stand beside."""
+        if self.task.settings.resample is None:
+            return []
+        time = self.roles.time[0] if self.roles.time else None
+        kept = {time, *self.roles.by, *self.roles.values}
+        names = [name for name in self.table.names if name not in kept]
+        return [f"--resample leaves out what is not filtered: {', '.join(names)}"] if names else []
 
     def _prepared(self, folder: Path) -> Table:
         """Return the table, sorted and on even times if that is asked for."""
@@ -139,7 +149,8 @@ class _Work:
         )
         lanes = Lanes(self._lane, self._fault)
         with closing(writer):
-            for block in self.table.blocks(values, kept, self.executor):
+            looked = [*self.roles.by, *([self.clock.name] if self.clock else ())]
+            for block in self.table.blocks(values, kept, self.executor, looked=looked):
                 self._moved(last=True)
                 for done, results in self._pushed(lanes, block):
                     writer.write(done, results)
@@ -224,8 +235,9 @@ class _Work:
         if self.by:
             details["groups"] = len(reports)
         shorts = [report.short for report in reports.values() if report.short]
-        if shorts:
-            details["warnings"] = sorted(set(shorts))
+        warnings = [*sorted(set(shorts)), *self.left_out]
+        if warnings:
+            details["warnings"] = warnings
         return details | self._peaks(lanes)
 
     def _sampling(self) -> dict[str, Any]:

@@ -121,8 +121,8 @@ class SeriesJob(AnyJob):
 
     @cached_property
     def chain(self) -> SeriesChain:
-        """The filters in order."""
-        return SeriesChain.from_steps(self.filter)
+        """The filters in order; the files that they name have whole paths."""
+        return SeriesChain.from_steps(self._located())
 
     @cached_property
     def signature(self) -> str:
@@ -131,7 +131,7 @@ class SeriesJob(AnyJob):
             **self.input.model_dump(exclude={"kind", "paths", "recursive"}, exclude_defaults=True),
             **self.output.model_dump(include={"suffix"}, exclude_defaults=True),
             **self.series.model_dump(exclude_defaults=True),
-            **_contents(self.filter),
+            **_contents(self._located()),
         }
         settings = ",".join(f"{key}={value}" for key, value in given.items())
         return abridged(f"{self.chain} > {settings or 'table'}")

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 
 import click
 
 from filterworks import __version__
+
+# pydantic would search every installed package for its plugins; there are none for job files.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 _COMMANDS = {
     "images": "filterworks.cli.batch",

@@ -109,7 +109,8 @@ def images(inputs: tuple[str, ...], output: str, filters: tuple[str, ...], **opt
       filterworks images 'cells/*.tif' -o edges/ -f gaussian:sigma=1 -f sobel --range stretch
       filterworks images s3://bucket/photos -o s3://bucket/smooth -f gaussian:sigma=2
     """
-    from filterworks.batch.job import Job, make_job
+    from filterworks.batch.image_job import Job
+    from filterworks.batch.job import make_job
     from filterworks.operations import Chain
 
     tables = {

@@ -115,7 +115,7 @@ def _weights(text: str) -> Any:
 
     from filterworks import kernels as named
     from filterworks.errors import ArgumentError, unknown
-    from filterworks.operations import parse_parameters
+    from filterworks.notation import parse_parameters
 
     name, parameters = parse_parameters(text)
     if name not in named.KERNELS:

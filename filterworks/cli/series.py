@@ -76,7 +76,8 @@ def series(inputs: tuple[str, ...], output: str, filters: tuple[str, ...], **opt
     """Filter tables along time: CSV and its kin (also .gz and .zst), Parquet; folders, files, quoted globs.
 
     Columns that are not filtered stay byte for byte, header, delimiter, quotes and line ends too. A
-    missing value stays missing. - is standard input or output.
+    missing value stays missing. - is standard input or output; to a pipe, what comes before a bad row
+    has been written when the row is found.
 
     \b
     Examples:
@@ -146,6 +147,9 @@ def _piped(job: Any, options: dict[str, Any]) -> int:
             with Path(source).open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
         details = filter_piped(job, source, sys.stdout.buffer)
+    if not options["quiet"]:
+        for warning in details.get("warnings", ()):
+            click.echo(f"warning: {job.input.paths[0]}: {warning}", err=True)
     if options["as_json"]:
         entry = {"input": job.input.paths[0], "output": job.output.path, **details}
         click.echo(json.dumps({"done": [entry], "failed": [], "skipped": []}, indent=1))

@@ -16,6 +16,8 @@ from filterworks.errors import ArgumentError, must
 from filterworks.filters.options import Options, check_planar, float_dtype, prepared
 from filterworks.filters.smoothing import gaussian
 from filterworks.kernels import PerAxis
+from filterworks.machine import pointwise
+from filterworks.machine.compiler import CompilerError
 
 
 def _magnitude(x: ArrayLike, smoothing: Sequence[float], axis: int | None, options: Options) -> Array:
@@ -45,10 +47,25 @@ def _length(slopes: list[Array], dtype: np.dtype[Any]) -> Array:
     if not 1 / safe < largest < safe:
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(reduce(np.hypot, slopes))
+    if len(slopes) == 2 and _write_length(*slopes):
+        return slopes[0]
     for slope in slopes:
         np.multiply(slope, slope, out=slope)
     total = reduce(lambda a, b: np.add(a, b, out=a), slopes)
     return np.asarray(np.sqrt(total, out=total))
+
+
+def _write_length(a: Array, b: Array) -> bool:
+    """Write the length into `a` in one pass, if that can be done; the bits are those of NumPy's passes."""
+    if a.dtype not in (np.float32, np.float64) or not (a.flags.c_contiguous and b.flags.c_contiguous):
+        return False
+    if a.dtype != b.dtype or not pointwise.is_ready():
+        return False
+    try:
+        pointwise.write_length(a, b)
+    except CompilerError:
+        return False
+    return True
 
 
 def _largest(slopes: list[Array]) -> float:

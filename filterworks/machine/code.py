@@ -6,8 +6,10 @@ own passes turn them into registers.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 _ATTRIBUTES = 'attributes #0 = { nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512" }'
 
@@ -130,6 +132,15 @@ class Function:
     def _jump(self, label: str) -> None:
         self.emit(f"br label %{label}")
         self._lines.append(f"{label}:")
+
+    @property
+    def prototype(self) -> Any:
+        """How ctypes calls it: pointers are passed as integers."""
+        return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(self.parameters))
+
+    def identity(self) -> str:
+        """Return what decides the code: the text itself."""
+        return self.text()
 
     def text(self) -> str:
         """Return the module that holds the function."""

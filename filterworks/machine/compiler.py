@@ -6,7 +6,6 @@ hash of the text, the processor and the compiler; a cache that cannot be read or
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import importlib.util
 import os
@@ -16,15 +15,35 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from filterworks.machine.code import Function
+from typing import Any, Protocol, cast
 
 _CACHE_VERSION = 1
 _HASH_BYTES = 32
 # Importing llvmlite and reading, or compiling, a few loops: seconds on two cores at 2.3 GHz.
 _READ, _COMPILE = 0.05, 0.15
 _LOCK = threading.Lock()
+
+
+class Source(Protocol):
+    """A function as text.
+
+    Attributes
+    ----------
+    name
+        Of the function.
+    """
+
+    name: str
+
+    def identity(self) -> str:
+        """Return what decides the code: object code is kept under its hash."""
+
+    def text(self) -> str:
+        """Return the module that holds it."""
+
+    @property
+    def prototype(self) -> Any:
+        """How ctypes calls it."""
 
 
 class CompilerError(Exception):
@@ -121,15 +140,14 @@ class _Compiler:
         self._signature = f"{llvmlite.__version__} {self._cpu} {self._features}"
         self._kept: list[Any] = []
 
-    def compile(self, function: Function) -> int:
+    def compile(self, function: Source) -> int:
         """Return the address of the compiled function."""
-        text = function.text()
-        kept = _Cache(hashlib.sha256(f"{self._signature}\n{text}".encode()).hexdigest())
+        kept = _Cache(hashlib.sha256(f"{self._signature}\n{function.identity()}".encode()).hexdigest())
         code = kept.get()
         try:
             machine = self._target.create_target_machine(cpu=self._cpu, features=self._features, opt=2)
             if code is None:
-                code = self._object_code(text, machine)
+                code = self._object_code(function.text(), machine)
                 kept.put(code)
             engine = self._llvm.create_mcjit_compiler(self._llvm.parse_assembly(""), machine)
             engine.add_object_file(self._llvm.ObjectFileRef.from_data(code))
@@ -154,7 +172,7 @@ def _compiler() -> _Compiler:
     return _Compiler()
 
 
-def compiled(function: Function) -> Callable[..., None]:
+def compiled(function: Source) -> Callable[..., None]:
     """Return a function as one that Python can call, without the interpreter lock.
 
     Parameters
@@ -176,7 +194,7 @@ def compiled(function: Function) -> Callable[..., None]:
         except CompilerError as error:
             _FAILURES.append(str(error))
             raise
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(function.parameters))(address)
+    return cast("Callable[..., None]", function.prototype(address))
 
 
 def start_seconds() -> float:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from filterworks.arguments import as_int
-from filterworks.errors import ArgumentError, must, unknown
-from filterworks.operations import frozen, parse_parts, written_step
+from filterworks.errors import ArgumentError, must
+from filterworks.notation import checked, named, parse_parts, written_step
 from filterworks.timeseries import custom, linear, local, matched, passes, running, slopes
 from filterworks.timeseries.linear import Design
 from filterworks.timeseries.options import Options, Setting
@@ -112,25 +112,16 @@ def series_step(name: str, parameters: Mapping[str, Any]) -> SeriesStep:
     >>> str(series_step("mean", {"window": 5}))
     'mean:window=5'
     """
-    if not name:
-        raise ArgumentError("a filter's name is missing; filters are written name:key=value, joined by |")
-    if name not in SERIES_OPERATIONS:
-        raise ArgumentError(unknown("filter", name, SERIES_OPERATIONS))
-    operation = SERIES_OPERATIONS[name]
+    operation = named(name, SERIES_OPERATIONS)
     accepted = operation.parameters
-    for key in parameters:
-        if key not in accepted and key not in COMMON:
-            raise ArgumentError(f"{name}: " + unknown("parameter", key, [*accepted, *COMMON]))
-    for key, parameter in accepted.items():
-        if parameter.default is inspect.Parameter.empty and key not in parameters:
-            raise ArgumentError(f"{name} needs a value for `{key}`, as in {name}:{key}=2")
-    values = {key: frozen(value) for key, value in parameters.items()}
+    given = checked(name, parameters, accepted, COMMON)
+    values = dict(given)
     try:
         Options(**{key: value for key, value in values.items() if key in COMMON})
         design = operation.design(**{key: value for key, value in values.items() if key in accepted})
     except ArgumentError as error:
         raise type(error)(f"{name}: {error}") from None
-    return SeriesStep(name, tuple(values.items()), design=design)
+    return SeriesStep(name, given, design=design)
 
 
 @dataclass(frozen=True)

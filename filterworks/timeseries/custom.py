@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 
 from filterworks import kernels
 from filterworks.errors import ArgumentError, must
-from filterworks.filters.custom import is_zero_sum, resolve_kernel
 from filterworks.timeseries import lengths
 from filterworks.timeseries.linear import Design, Linear, Taps
 from filterworks.timeseries.options import as_flag
@@ -26,6 +25,8 @@ def as_taps(name: str, taps: ArrayLike | None, path: str | None) -> Taps:
     >>> as_taps("taps", "1/2/-0.5", None)
     array([ 1. ,  2. , -0.5])
     """
+    from filterworks.filters.custom import resolve_kernel  # the filters of images are not for everyone
+
     if isinstance(taps, str):
         taps = _from_text(name, taps)
     elif isinstance(taps, int | float):
@@ -62,7 +63,13 @@ def kernel(taps: str | Sequence[float] | None = None, path: str | None = None, f
     weights = as_taps("taps", taps, path)
     if as_flag("flip", flip):
         weights = weights[::-1].copy()
-    return Linear(lambda setting: weights, averages=not is_zero_sum(weights))
+    return Linear(lambda setting: weights, averages=not _is_zero_sum(weights))
+
+
+def _is_zero_sum(weights: Taps) -> bool:
+    from filterworks.filters.custom import is_zero_sum
+
+    return is_zero_sum(weights)
 
 
 def _named(function: Callable[..., kernels.Kernel]) -> Callable[..., Design]:
@@ -73,7 +80,7 @@ def _named(function: Callable[..., kernels.Kernel]) -> Callable[..., Design]:
         if math.prod(max(number, 4.0) for number in numbers) > lengths.LONGEST:
             raise ArgumentError(f"its kernel would be longer than {lengths.LONGEST} samples")
         taps = function(**parameters, ndim=1)
-        return Linear(lambda setting: taps, averages=not is_zero_sum(taps))
+        return Linear(lambda setting: taps, averages=not _is_zero_sum(taps))
 
     design.__name__ = function.__name__
     design.__doc__ = inspect.getdoc(function)

@@ -131,7 +131,7 @@ def _array(data: ArrayLike, chain: SeriesChain, options: Options, time: Any, jit
         raise ArgumentError(must("data", "real, of one or two axes", f"{array.dtype} of shape {array.shape}"))
     if isinstance(time, str):
         raise ArgumentError(must("time", "one time per sample for an array", time))
-    rows = array.reshape(len(array), array.shape[1] if array.ndim == 2 else 1).astype(np.float64)
+    rows = array.reshape(len(array), array.shape[1] if array.ndim == 2 else 1).astype(np.float64, copy=False)
     if not rows.shape[1]:
         return rows.astype(compute_dtype(array.dtype))
     seconds, sampling = _sampled(_as_seconds(time, len(rows)), jitter)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from filterworks import kernels
-from filterworks.arguments import as_int, as_number
-from filterworks.convolution import correlate
+from filterworks.arguments import NanPolicy, as_int, as_number
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries import lengths
+from filterworks.timeseries.averages import MovingMean, can_average
 from filterworks.timeseries.lengths import Length, as_length
 from filterworks.timeseries.nearby import Nearby, Neighbours
 from filterworks.timeseries.options import Setting
@@ -94,6 +94,8 @@ class Linear:
         As in :class:`Design`.
     nearby
         How it works on uneven times, if it does.
+    is_mean
+        Whether all weights are the same and sum to 1.
     """
 
     taps: Callable[[Setting], Taps]
@@ -101,6 +103,7 @@ class Linear:
     timed: bool = False
     clocked: bool = False
     nearby: Callable[[Setting], NearbyRule] | None = None
+    is_mean: bool = False
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""
@@ -114,6 +117,10 @@ class Linear:
             )
         taps = self.taps(setting)
         before, after = reach(taps.size, setting.is_past)
+        if self.is_mean and can_average():
+            outside = setting.boundary == "omit"
+            mean = MovingMean(taps.size, before, setting.omit, setting.restores, outside)
+            return Blocks(columns, before, after, setting.boundary, mean)
         function = partial(correlated, taps=taps, omit=setting.omit, boundary=setting.boundary)
         return Blocks(columns, before, after, setting.boundary, function, restores=setting.restores)
 
@@ -130,11 +137,29 @@ def correlated(window: Window, *, taps: Taps, omit: bool, boundary: str) -> Line
     """
     lines = window.part.lines
     outside = boundary == "omit" and bool(window.left or window.right)
-    policy: Any = "omit" if omit or outside else "propagate"
-    result = correlate(lines, taps, axes=1, mode="valid", nan_policy=policy)
+    policy: NanPolicy = "omit" if omit or outside else "propagate"
+    result = weighted_sums(lines, taps, policy)
     if outside and not omit:
         result = np.where(any_in_windows(missing_inside(window), taps.size), np.nan, result)
     return result
+
+
+def weighted_sums(lines: Lines, taps: Taps, nan_policy: NanPolicy = "propagate") -> Lines:
+    """Return the sums of each whole window of a block.
+
+    The engine is the same, and so are the bits, in the first block of a process and in its last.
+
+    Examples
+    --------
+    >>> weighted_sums(np.array([[1.0, 2, 4, 8]]), np.array([1.0, 0, 2]))
+    array([[ 9., 18.]])
+    """
+    # The engines are for those who need them.
+    from filterworks.convolution import correlate
+    from filterworks.planner import expecting_many
+
+    with expecting_many("alike"):
+        return correlate(lines, taps, axes=1, mode="valid", nan_policy=nan_policy)
 
 
 def missing_inside(window: Window) -> NDArray[np.bool_]:
@@ -175,6 +200,7 @@ def mean(window: int | str) -> Design:
         lambda setting: kernels.mean(length.count("window", setting.sampling, setting.is_past), ndim=1),
         timed=length.timed,
         nearby=lambda setting: _near_mean(length, setting),
+        is_mean=True,
     )
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.arguments import as_int
-from filterworks.convolution import correlate
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries.fitting import fit_weights
 from filterworks.timeseries.lengths import UNITS, Length, as_length
@@ -18,11 +17,13 @@ from filterworks.timeseries.linear import (
     any_in_windows,
     missing_inside,
     reach,
+    weighted_sums,
     window_seconds,
 )
 from filterworks.timeseries.nearby import Nearby, Neighbours
 from filterworks.timeseries.options import Setting
 from filterworks.timeseries.sampling import Sampling
+from filterworks.timeseries.sorted_medians import can_sort, sorted_medians
 from filterworks.timeseries.stages import Blocks, Lines, Stage, Window
 from filterworks.timeseries.stream import Report
 
@@ -56,9 +57,9 @@ class Median:
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""
-        from filterworks.timeseries import medians  # compiled when first needed
-
         if self.timed and not setting.sampling.regular:
+            from filterworks.timeseries import medians  # compiled when first needed
+
             back, ahead = window_seconds(self.length.amount, setting.is_past)
             return Nearby(
                 columns,
@@ -70,14 +71,28 @@ class Median:
         size = self.length.count("window", setting.sampling, setting.is_past)
 
         def function(window: Window) -> Lines:
-            lows = np.arange(window.part.size - size + 1)
-            result = medians.medians(window.part.lines, lows, lows + size, True)
+            result = _even_medians(window.part.lines, size)
             if not setting.omit:
                 result[any_in_windows(missing_inside(window), size)] = np.nan
             return result
 
         before, after = reach(size, setting.is_past)
         return Blocks(columns, before, after, setting.boundary, function, restores=setting.restores)
+
+
+def _even_medians(lines: Lines, size: int) -> Lines:
+    """Return the medians of all whole windows, missing samples left out."""
+    out = np.empty((len(lines), lines.shape[1] - size + 1))
+    sorting = can_sort()
+    for line, row in zip(lines, out, strict=True):
+        if sorting and not np.isnan(line).any():
+            sorted_medians(line, size, row)
+        else:
+            from filterworks.timeseries import medians  # compiled when first needed
+
+            lows = np.arange(row.size)
+            row[:] = medians.medians(line[None], lows, lows + size, True)[0]
+    return out
 
 
 def as_unit(per: object) -> float | None:
@@ -245,8 +260,8 @@ class EvenFit:
         taps = fit_weights(self.offsets / scale, self.order, self.derivative) * factor
         absent = np.isnan(lines)
         if not absent.any():
-            return correlate(lines, taps, axes=1, mode="valid")
-        result = correlate(np.where(absent, 0.0, lines), taps, axes=1, mode="valid")
+            return weighted_sums(lines, taps)
+        result = weighted_sums(np.where(absent, 0.0, lines), taps)
         again = any_in_windows(absent, size)
         if not self.omit:
             spoiled = any_in_windows(missing_inside(window), size)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.timeseries import stages
-from filterworks.timeseries.stages import History, Lines, Part, joined, times
+from filterworks.timeseries.stages import History, Lines, Part, in_slices, joined, times
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,10 @@ class Nearby:
         self._start = 0
         self._first = self._last = self._due = np.nan
         self._size = stages.BLOCK
+
+    def whole(self, part: Part) -> Part:
+        """Return all results of a series that is all there."""
+        return in_slices(self, part)
 
     def limit(self, block: int) -> None:
         """Compute so many results at once; before the first samples only."""

@@ -11,15 +11,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.boundaries import source_index
 from filterworks.errors import ArgumentError
+from filterworks.threads import Scratch, share, usable_threads
 from filterworks.timeseries import lengths
 
+# Samples that go through a stage at once where all of them are there.
+_SLICE = 1 << 17
 # Samples of a block; more only where a window is longer.
 BLOCK = 1 << 16
 
@@ -71,6 +74,9 @@ def times(part: Part) -> Lines:
 class Stage(Protocol):
     """One filter at work on one series."""
 
+    def whole(self, part: Part) -> Part:
+        """Return all results of a series that is all there, instead of `push` and `finish`."""
+
     def limit(self, block: int) -> None:
         """Compute so many results at once; before the first samples only."""
 
@@ -114,6 +120,30 @@ class Window:
         return slice(self.before, self.part.size - self.after)
 
 
+def is_finite(lines: Lines) -> bool:
+    """Return whether all samples are numbers.
+
+    Examples
+    --------
+    >>> is_finite(np.array([[1.0, 1e308, 1e308]])), is_finite(np.array([[1.0, np.nan]]))
+    (True, False)
+    """
+    with np.errstate(all="ignore"):
+        # A sum takes a quarter of the time; where it overflows, each is looked at.
+        return bool(np.isfinite(lines.sum()) or np.isfinite(lines).all())
+
+
+def in_slices(stage: Stage, part: Part) -> Part:
+    """Return all results of a series that is all there, a few blocks at a time: they stay in the cache."""
+    columns, size = part.lines.shape
+    lines, done = np.empty((columns, size)), 0
+    slices = (part[start : start + _SLICE] for start in range(0, size, _SLICE))
+    for results in (*map(stage.push, slices), stage.finish()):
+        lines[:, done : done + results.size] = results.lines
+        done += results.size
+    return Part(lines, part.seconds)
+
+
 class History:
     """The samples of a series from some place on.
 
@@ -143,7 +173,9 @@ class History:
         return self._parts[0]
 
     def cut(self, low: int, high: int) -> Part:
-        """Return a copy of the samples at `low` to `high`; it is laid out alike however they came."""
+        """Return the samples at `low` to `high`, laid out alike however they came; not to be written to."""
+        if len(self._parts) == 1 and self._parts[0].lines.flags.c_contiguous and self.columns == 1:
+            return self._parts[0][low - self.base : high - self.base]
         lines, times, start = np.empty((self.columns, high - low)), [], self.base
         for part in self._parts:
             if start + part.size > low and start < high:
@@ -165,6 +197,14 @@ class History:
             seconds = None if kept.seconds is None else kept.seconds.copy()
             self._parts[0] = Part(kept.lines.copy(), seconds)
             self.base = start
+
+
+@runtime_checkable
+class Writing(Protocol):
+    """A function of a block that can put its results where they belong."""
+
+    def into(self, window: Window, out: Lines) -> None:
+        """Write the block's results."""
 
 
 class Blocks:
@@ -223,6 +263,23 @@ class Blocks:
             return f"its window of {self._span} samples is longer than the series of {self._history.count}"
         return None
 
+    def whole(self, part: Part) -> Part:
+        """Return all results of a series that is all there, blocks side by side in threads."""
+        self._history.add(part)
+        lines, size = np.empty(part.lines.shape), part.size
+
+        def compute(_: Scratch, start: int) -> None:
+            stop = min(start + self._size, size)
+            window, out = self._window(start, stop), lines[:, start:stop]
+            if isinstance(self._function, Writing) and not self._restores:
+                self._function.into(window, out)
+            else:
+                out[:] = self._results(window)
+
+        starts = range(0, size, self._size)
+        share(compute, starts, usable_threads() if part.lines.size > BLOCK else 1)
+        return Part(lines, part.seconds)
+
     def _is_ready(self) -> bool:
         if self._boundary == "wrap":
             return False
@@ -241,13 +298,16 @@ class Blocks:
     def _block(self, stop: int) -> Part:
         start, self._start = self._start, stop
         window = self._window(start, stop)
-        block = window.part[window.inside]
+        seconds = window.part.seconds
+        return Part(self._results(window), None if seconds is None else seconds[window.inside])
+
+    def _results(self, window: Window) -> Lines:
         lines = self._function(window)
         if self._restores:
-            missing = np.isnan(block.lines)
+            missing = np.isnan(window.part.lines[:, window.inside])
             if missing.any():
                 lines = np.where(missing, np.nan, lines)
-        return Part(lines, block.seconds)
+        return lines
 
     def _window(self, start: int, stop: int) -> Window:
         count = self._history.count
@@ -292,6 +352,10 @@ class Running:
     def limit(self, block: int) -> None:
         """Nothing is held back, so nothing changes."""
 
+    def whole(self, part: Part) -> Part:
+        """Return all results of a series that is all there."""
+        return in_slices(self, part)
+
     def push(self, part: Part) -> Part:
         """Take samples and return the results that are now determined."""
         if not part.size:
@@ -316,6 +380,10 @@ class InTurn:
 
     def __init__(self, first: Stage, second: Stage) -> None:
         self._first, self._second = first, second
+
+    def whole(self, part: Part) -> Part:
+        """Return all results of a series that is all there."""
+        return self._second.whole(self._first.whole(part))
 
     def limit(self, block: int) -> None:
         """Compute so many results at once; before the first samples only."""

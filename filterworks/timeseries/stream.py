@@ -12,11 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries.sampling import check_order
-from filterworks.timeseries.stages import Lines, Part, Stage, joined
+from filterworks.timeseries.stages import Lines, Part, Stage, is_finite, joined
 
 Marks = NDArray[np.bool_]
-# Rows that go through a stream at once where all of them are there: a few blocks, which stay in the cache.
-_SLICE = 1 << 17
 
 
 class SampleError(ArgumentError):
@@ -150,34 +148,35 @@ class SeriesStream:
         """Return the results that had to wait for the end of the series."""
         if self._finished:
             raise ArgumentError("the series has ended already")
-        self._finished = True
         part = joined([], self.columns)
         for _, stage in self._stages:
             parts = [stage.push(part), stage.finish()]
             part = joined([one for one in parts if one.size], self.columns)
+        self._end()
+        return self._delivered(part)
+
+    def _end(self) -> None:
+        """Complete the report."""
+        self._finished = True
         self.report.peaks.sort(key=lambda peak: (peak.row, peak.column))
         shorts = ((name, stage.short) for name, stage in self._stages)
         self.report.short = next((f"{name}: {short}" for name, short in shorts if short), None)
-        return self._delivered(part)
 
     def whole(self, rows: NDArray[np.float64], seconds: Lines | None) -> NDArray[np.float64]:
-        """Return the results of a whole series that is in memory; it is pushed in slices."""
-        out = np.empty((self.columns, len(rows))).T
-        done = 0
-        for start in range(0, len(rows), _SLICE):
-            part = slice(start, start + _SLICE)
-            results = self.push(rows[part], None if seconds is None else seconds[part])
-            out[done : done + len(results)] = results
-            done += len(results)
-        out[done:] = self.finish()
-        return out
+        """Return the results of a whole series that is in memory, in place of `push` and `finish`."""
+        part = self._checked(rows, seconds, copy=False)
+        self._look(part)
+        for _, stage in self._stages:
+            part = stage.whole(part)
+        self._end()
+        return self._delivered(part)
 
-    def _checked(self, values: ArrayLike, seconds: ArrayLike | None) -> Part:
+    def _checked(self, values: ArrayLike, seconds: ArrayLike | None, *, copy: bool = True) -> Part:
         rows = np.asarray(values, dtype=np.float64)
         if rows.ndim != 2 or rows.shape[1] != self.columns:
             raise ArgumentError(must("values", f"rows of {self.columns} columns", rows.shape))
         # A copy in one order of memory: the caller may use its array again.
-        lines = np.array(rows.T, order="C", copy=True)
+        lines = np.array(rows.T, order="C", copy=True) if copy else rows.T
         if seconds is None and not self._needs_seconds and not self._timed:
             return Part(lines, None)
         if seconds is None or (self.report.samples and not self._timed):
@@ -194,7 +193,7 @@ class SeriesStream:
     def _look(self, part: Part) -> None:
         """Refuse what is not allowed, and count what is missing."""
         gaps = None
-        if not np.isfinite(part.lines).all():
+        if not is_finite(part.lines):
             gaps = np.isnan(part.lines)
             self._refuse(part.lines, gaps)
             _add(self.report.missing, gaps)

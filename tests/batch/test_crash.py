@@ -13,7 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
-from filterworks.batch.job import Job, make_job
+from filterworks.batch.image_job import Job
+from filterworks.batch.job import make_job
 from filterworks.batch.plan import make_worklist
 from filterworks.batch.run import run_job
 from filterworks.cli.console import Lines

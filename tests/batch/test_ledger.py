@@ -1,10 +1,12 @@
 """The record of an output folder: what it holds, what runs do by it, and whether it is true."""
 
+import json
 import os
 import shutil
 import socket
 import sqlite3
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ import skimage.data
 from PIL import Image
 
 import filterworks as fw
-from filterworks.batch.job import Job, make_job
+from filterworks.batch.image_job import Job
+from filterworks.batch.job import make_job
 from filterworks.batch.kinds import make_any_job
 from filterworks.batch.ledger import Ledger
 from tests.conftest import pixels, tree, wait_for_results
@@ -268,3 +271,35 @@ def test_a_recipe_is_the_job_again(chain):
     again = make_any_job(recipe, "test")
     assert again.signature == job.signature
     assert str(again.chain) == str(job.chain)
+
+
+def test_a_recipe_of_tables_is_the_job_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("taps.txt").write_text("1 2 1")
+    reading = {"delimiter": ";", "null": ["NA"], "decimal": ",", "columns": ["v*"], "time": "t",
+               "time_format": "epoch-s", "by": ["id"], "sort": True, "header": False, "quotes": False}  # fmt: skip
+    tables = {
+        "input": {"kind": "series", "paths": ["a.csv"], **reading},
+        "filter": [{"name": "kernel", "path": "taps.txt"}, {"name": "mean", "window": "5min"}],
+        "output": {"path": "b", "suffix": "_s"},
+        "series": {"align": "past", "boundary": "omit", "nan_policy": "omit", "fill": True,
+                   "allow_infinite": True, "resample": "10s", "method": "linear"},
+    }  # fmt: skip
+    job = make_any_job(tables, "test")
+    signature, recipe = job.signature, json.loads(json.dumps(job.recipe))
+    recipe["input"]["paths"], recipe["output"]["path"] = ["c"], "d"
+    monkeypatch.chdir("/")
+    assert make_any_job(recipe, "test").signature == signature
+
+
+def test_an_audit_does_not_make_again_with_other_weights(tmp_path, command):
+    taps = tmp_path / "taps.txt"
+    taps.write_text("0.25 0.5 0.25")
+    out = tmp_path / "out" / "co2.csv"
+    command("series", SERIES, "-o", out, "-f", f"kernel:path={taps}", "--suffix", "_k")
+    again = ("audit", out.parent, "--sample", "100%", "--json")
+    assert command(*again).json["recomputed"] == 1
+    taps.write_text("0.2 0.6 0.2")
+    audited = command(*again)
+    assert audited.code == 0
+    assert "has changed since" in audited.json["unproved"][0]["reason"]

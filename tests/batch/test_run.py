@@ -15,7 +15,7 @@ import skimage.data
 from PIL import Image
 from scipy import ndimage
 
-from tests.conftest import pixels, tree, wait_for_results
+from tests.conftest import pixels, results_in, tree, wait_for_results
 
 IMAGES = 9
 
@@ -362,9 +362,15 @@ def test_killed_at_any_moment_nothing_is_lost_or_half_written(many, tmp_path, pr
     out = tmp_path / "out"
     arguments = ("images", source, "-o", out, "-f", "gaussian:sigma=2")
     random.seed(4)
-    for _ in range(12):
+    for kill in range(12):
+        before = len(results_in(out))
         child = process(*arguments)
-        time.sleep(random.uniform(0.1, 1.5))
+        # Every third at some moment of its start, the others once they made results.
+        if kill % 3 == 2:
+            time.sleep(random.uniform(0, 1))
+        else:
+            wait_for_results(out, min(before + 1, len(whole)))
+        time.sleep(random.uniform(0, 0.2))
         child.kill()
         child.communicate()
         for name, content in tree(out).items() if out.exists() else ():

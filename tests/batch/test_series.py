@@ -412,7 +412,7 @@ def test_decimal_commas_everywhere(tmp_path, command):
     assert command(*arguments, "-o", tmp_path / "b.csv").code == 0
     assert (tmp_path / "b.csv").read_text() == "time;v\n0,5;1,5\n1,0;6,5\n1,5;2,5\n"
     assert command(*arguments, "-o", tmp_path / "c.csv", "--resample", "500ms").code == 0
-    assert (tmp_path / "c.csv").read_text().splitlines()[1:] == ["0.5;1,5", "1.0;6,5", "1.5;2,5"]
+    assert (tmp_path / "c.csv").read_text().splitlines()[1:] == ["0,5;1,5", "1,0;6,5", "1,5;2,5"]
 
 
 def test_parquet_keeps_its_other_columns(tmp_path, command):

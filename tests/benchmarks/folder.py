@@ -51,7 +51,8 @@ def opencv_loop(path, place):
 
 
 def ours(folder, out):
-    from filterworks.batch.job import Job, make_job
+    from filterworks.batch.image_job import Job
+    from filterworks.batch.job import make_job
     from filterworks.batch.plan import make_worklist
     from filterworks.batch.run import run_job
     from filterworks.cli.console import Lines

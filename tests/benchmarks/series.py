@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 ROWS = 4_000_000
-TURNS = 3
+TURNS = 5
 MEAN = """
 import sys, polars as pl
 pl.scan_csv(sys.argv[1]).with_columns(pl.col("a", "b", "c").rolling_mean(101, center=True)).sink_csv(sys.argv[2])
@@ -34,8 +34,12 @@ frame.with_columns(
     pl.Series(name, ndimage.gaussian_filter1d(frame[name].to_numpy(), 25)) for name in ("a", "b", "c")
 ).write_csv(sys.argv[2])
 """
-# Reports its own peak, which a parent would otherwise mix with that of its other children.
-PEAK = "\nimport resource, sys\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)"
+# Reports its own peak and processor time, which a parent would otherwise mix with those of its other children.
+OWN = """
+import resource, sys
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_maxrss // 1024, used.ru_utime + used.ru_stime, file=sys.stderr)
+"""
 
 
 def ours(text):
@@ -49,30 +53,37 @@ def ours(text):
 
 
 def run(code, source, folder):
-    """Return seconds and MiB of one process."""
+    """Return seconds, seconds of the processors and MiB of one process."""
     out = Path(folder) / "out.csv"
     for left in (out, out.with_name(".filterworks.sqlite")):
         left.unlink(missing_ok=True)
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", code + PEAK, source, out], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code + OWN, source, out], capture_output=True, text=True, check=True
     )
-    return time.perf_counter() - start, int(done.stderr.split()[-1])
+    taken = time.perf_counter() - start
+    peak, busy = done.stderr.split()[-2:]
+    return taken, float(busy), int(peak)
 
 
 def compare(title, contenders, source, folder, turns=TURNS):
     seconds = {name: [] for name in contenders}
+    processors = {name: [] for name in contenders}
     peaks = dict.fromkeys(contenders, 0)
     for _ in range(turns):
         for name, code in contenders.items():
-            taken, peak = run(code, source, folder)
+            taken, busy, peak = run(code, source, folder)
             seconds[name].append(taken)
+            processors[name].append(busy)
             peaks[name] = max(peaks[name], peak)
     base = statistics.median(seconds["filterworks"])
     print(title)
     for name, times in seconds.items():
         median = statistics.median(times)
-        print(f"  {name:<28} {median:6.2f} s  {median / base:5.2f} of ours  {peaks[name]:6d} MiB")
+        busy = statistics.median(processors[name])
+        print(
+            f"  {name:<28} {median:6.2f} s  {median / base:5.2f} of ours  {busy:6.2f} s busy  {peaks[name]:6d} MiB"
+        )
 
 
 def make(path, rows):
@@ -97,8 +108,10 @@ def main():
         compare("mean of 101 samples", {
             "filterworks": ours("mean:window=101"),
             "polars, lazy": MEAN,
-            "pandas": PANDAS_MEAN,
         }, source, folder)  # fmt: skip
+        compare(
+            "the same", {"filterworks": ours("mean:window=101"), "pandas": PANDAS_MEAN}, source, folder, 1
+        )
         compare(
             "gaussian σ=25",
             {"filterworks": ours("gaussian:sigma=25"), "polars and scipy.ndimage": GAUSSIAN},
@@ -107,8 +120,8 @@ def main():
         )
         large = Path(folder) / "large.csv"
         make(large, 5 * rows)
-        _, small = run(ours("mean:window=101"), source, folder)
-        taken, peak = run(ours("mean:window=101"), large, folder)
+        _, _, small = run(ours("mean:window=101"), source, folder)
+        taken, _, peak = run(ours("mean:window=101"), large, folder)
         print(f"{5 * rows} rows: {taken:.2f} s, {peak} MiB at most ({small} MiB for {rows})")
 
 

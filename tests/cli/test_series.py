@@ -258,3 +258,57 @@ def test_tables_load_only_what_they_need(table):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("offset", "hours"), [("+02:00", "10"), ("-0530", "10"), ("+05", "23"), ("Z", "10"), ("", "10")]
+)
+def test_even_times_keep_the_offset_and_say_what_is_left_out(tmp_path, command, offset, hours):
+    source = tmp_path / "a.csv"
+    rows = [f"2024-05-01T{hours}:59:{second}{offset},{value},n" for second, value in (("58", 1), ("59", 2))]
+    rows.append(f"2024-05-{2 if hours == '23' else 1:02d}T{(int(hours) + 1) % 24:02d}:00:01{offset},4,n")
+    source.write_text("\n".join(["time,x,note", *rows]) + "\n")
+    given = (
+        source,
+        "-o",
+        tmp_path / "b.csv",
+        "-f",
+        "mean:window=1",
+        "--resample",
+        "1s",
+        "--method",
+        "linear",
+    )
+    result = command("series", *given)
+    assert result.code == 0
+    assert "--resample leaves out what is not filtered: note" in result.err
+    lines = (tmp_path / "b.csv").read_text().splitlines()
+    assert lines[1:3] == [row.removesuffix(",n") + ".0" for row in rows[:2]]
+    assert lines[4] == rows[2].removesuffix(",n") + ".0"
+    assert lines[3].endswith(f":00:00{offset},3.0")
+
+
+def test_a_pipe_tells_of_warnings(table):
+    arguments = ["series", table, "-o", "-", "-f", "mean:window=99", "--columns", "temp"]
+    done = subprocess.run(
+        [sys.executable, "-m", "filterworks", *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.startswith("warning: ")
+    assert "longer than the series of 60" in done.stderr
+    assert len(done.stdout.splitlines()) == 61
+
+
+def test_a_table_of_numbers_needs_neither_polars_nor_opencv(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,2.5\n3,4\n5,6\n")
+    code = (
+        "import sys; sys.argv = ['filterworks', 'series', 'a.csv', '-o', 'b.csv', '-f', 'mean:window=3']\n"
+        "from filterworks.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print([name for name in ('polars', 'cv2', 'numba', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    assert (tmp_path / "b.csv").read_text().startswith("a,b\n1.66")

@@ -25,7 +25,7 @@ def rewritten(
     kept = [one for one in table.names if suffix is not None or one not in names]
     with ThreadPoolExecutor(2) as executor:
         writer = write_table(path, out, table, names, suffix, executor, name)
-        for block in table.blocks(names, kept, executor, size):
+        for block in table.blocks(names, kept, executor, size=size):
             writer.write(block, function(block.values))
         writer.finish()
         writer.close()

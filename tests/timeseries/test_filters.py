@@ -319,3 +319,48 @@ def test_infinities_are_data_only_when_allowed(series):
     x[9, 0] = np.inf
     got = filtered("mean:window=3", x, allow_infinite=True)
     assert np.flatnonzero(np.isinf(got[:, 0])).tolist() == [8, 9, 10]
+
+
+@pytest.mark.parametrize("value", [7.0, 0.1, 1 / 3, -1e300, 1.7e308, 5e-324])
+@pytest.mark.parametrize("window", [2, 3, 49, 101, 1001])
+def test_the_mean_of_equal_samples_is_that_sample(value, window):
+    x = np.full(300, value)
+    x[[3, 70, 71]] = np.nan
+    got = filtered(f"mean:window={window}", x)
+    assert np.array_equal(got, x, equal_nan=True)
+    assert filtered(f"mean:window={window}", np.array([value])) == value
+
+
+@pytest.mark.parametrize("window", [4, 5, 63, 64, 65, 128, 500])
+def test_the_mean_does_not_drift_and_nothing_leaves_its_windows(window):
+    x = np.ones(5000)
+    x[0], x[1500], x[3000] = 1e16, np.inf, np.nan
+    got = filtered(f"mean:window={window}", x, boundary="omit", allow_infinite=True, nan_policy="propagate")
+    back, ahead = window // 2, window - 1 - window // 2
+    assert np.array_equal(np.flatnonzero(np.isnan(got)), np.arange(3000 - ahead, 3000 + back + 1))
+    assert np.array_equal(np.flatnonzero(np.isinf(got)), np.arange(1500 - ahead, 1500 + back + 1))
+    # Alone but for these, every window holds ones.
+    clean = np.ones(5000, bool)
+    for place in (0, 1500, 3000):
+        clean[max(place - ahead, 0) : place + back + 1] = False
+    assert np.array_equal(got[clean], np.ones(clean.sum()))
+
+
+def test_the_mean_of_large_samples_does_not_overflow():
+    x = np.array([1.5e308, 1.0e308, 1.7e308, -1.7e308, 1.2e308])
+    expected = np.array(
+        [float((a / 4 + b / 4 + c / 4) / 0.75) for a, b, c in zip(x[:-2], x[1:-1], x[2:], strict=True)]
+    )
+    np.testing.assert_allclose(filtered("mean:window=3", x)[1:-1], expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 8, 15, 40, 41])
+@pytest.mark.parametrize("kind", ["many values", "few values", "infinite"])
+def test_medians_equal_numpy_window_by_window(window, kind):
+    rng = np.random.default_rng(window)
+    x = rng.normal(size=150) if kind == "many values" else rng.integers(0, 4, 150).astype(float)
+    if kind == "infinite":
+        x[rng.random(150) < 0.3] = np.inf
+    padded = np.pad(x, (window // 2, window - 1 - window // 2), mode="symmetric")
+    expected = np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
+    assert np.array_equal(filtered(f"median:window={window}", x, allow_infinite=True), expected)

@@ -1,6 +1,8 @@
 """A stream's results do not depend on how the series is cut."""
 
 import pickle
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -232,3 +234,19 @@ def test_a_kernel_means_what_correlate_means(taps, size, seed, boundary, policy,
         patch.setattr(stages, "BLOCK", 8)
         got = pushed(chain.stream(2, options=options), x, range(0, size, 3))
     np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_bits_do_not_depend_on_what_the_process_did_before():
+    code = (
+        "import numpy as np, sys\n"
+        "if sys.argv[1] == 'warm': import scipy.fft\n"
+        "from filterworks.timeseries import SeriesChain\n"
+        "x = np.random.default_rng(0).normal(size=(70_000, 1))\n"
+        "sys.stdout.buffer.write(SeriesChain.parse('gaussian:sigma=300')(x).tobytes())"
+    )
+    cold, warm = (
+        subprocess.run([sys.executable, "-c", code, start], capture_output=True, check=True).stdout
+        for start in ("cold", "warm")
+    )
+    assert len(cold) == 8 * 70_000
+    assert cold == warm

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from filterworks.arguments import Array
 from filterworks.errors import FileError
+from filterworks.files.tables.plain import Plain
 from filterworks.files.tables.quoting import Disguise
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ class Block:
     values
         ``(rows, columns)`` of the columns to be filtered, each in one piece, NaN where a value is missing.
     frame
-        The other columns, by position as ``"0"``, ``"1"``, …: raw text, or typed in Parquet.
+        The other columns, by position as ``"0"``, ``"1"``, …: raw text, or typed in Parquet. Of plain rows
+        those alone that are looked at; None if there are none.
+    plain
+        The text that the rows came in, if it is plain.
     missing
         By position: how a column's missing values are written, where not all of them are empty.
     quoted
@@ -58,7 +62,8 @@ class Block:
     """
 
     values: Array
-    frame: pl.DataFrame
+    frame: pl.DataFrame | None
+    plain: Plain | None = None
     missing: dict[int, pl.Series] = field(default_factory=dict)
     quoted: dict[int, pl.Series] = field(default_factory=dict)
     disguise: Disguise | None = None
@@ -79,4 +84,5 @@ class Block:
 
     def text(self, position: int) -> pl.Series:
         """Return the untouched column at a position of the table."""
+        assert self.frame is not None  # noqa: S101  # it was asked for
         return self.frame[str(position)]

@@ -96,7 +96,7 @@ class _Zstd(io.RawIOBase):
 class Sink(Protocol):
     """What takes bytes."""
 
-    def write(self, data: bytes, /) -> int:
+    def write(self, data: bytes | memoryview, /) -> int:
         """Write bytes."""
 
 
@@ -106,7 +106,7 @@ class _Plain:
     def __init__(self, file: Sink) -> None:
         self._file = file
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Write bytes."""
         self._file.write(data)
 
@@ -121,7 +121,7 @@ class _Compressed(_Plain):
         super().__init__(file)
         self._compressor = compressor
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._file.write(self._compressor.compress(data))
 
     def finish(self) -> None:

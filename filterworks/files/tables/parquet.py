@@ -81,7 +81,13 @@ class ParquetTable:
         return [text or "" for text in first[name].to_list()]
 
     def blocks(
-        self, values: Sequence[str], texts: Sequence[str], executor: Executor, size: int | None = None
+        self,
+        values: Sequence[str],
+        texts: Sequence[str],
+        executor: Executor,
+        *,
+        looked: Sequence[str] | None = None,  # all columns are at hand here
+        size: int | None = None,
     ) -> Iterator[Block]:
         """Yield the rows in order, `size` (`ROWS` unless given) at a time; the first is row 1."""
         import polars as pl

@@ -10,6 +10,7 @@ import numpy as np
 
 from filterworks.files.tables.block import Block, CellError
 from filterworks.files.tables.dialect import BOM, Dialect, not_utf8
+from filterworks.files.tables.plain import scan
 from filterworks.files.tables.quoting import (
     NEWLINE,
     RETURN,
@@ -37,7 +38,9 @@ class Layout:
     values
         Positions of the columns that are numbers to be filtered.
     texts
-        Positions of the columns that are kept as text; None: all that are not in `values`.
+        Positions of the columns that are kept as text.
+    looked
+        Positions of those whose text is looked at; the others are only written again.
     null, decimal
         As in :class:`~filterworks.files.tables.options.Reading`.
     """
@@ -45,6 +48,7 @@ class Layout:
     dialect: Dialect
     values: tuple[int, ...]
     texts: tuple[int, ...]
+    looked: tuple[int, ...] = ()
     null: tuple[str, ...] = ()
     decimal: str = "."
 
@@ -89,6 +93,10 @@ class Parser:
         return block
 
     def _rows(self, text: bytes, back: Disguise | None) -> Block:
+        if back is None and self.layout.values:
+            block = self._scanned(text)
+            if block is not None:
+                return block
         careful = self._careful or back is not None
         if not careful:
             block = self._direct(text)
@@ -97,6 +105,17 @@ class Parser:
         if back is None:
             self._careful = True
         return self._by_text(text, back)
+
+    def _scanned(self, text: bytes) -> Block | None:
+        """Take plain rows apart by a compiled loop; None where that cannot be."""
+        layout = self.layout
+        dialect = layout.dialect
+        signs = (dialect.delimiter, layout.decimal)
+        plain = scan(text, len(dialect.names), layout.values, signs, layout.null)
+        if plain is None:
+            return None
+        frame = self._read(text, layout.looked, {}, None) if layout.looked else None
+        return Block(plain.lines.T, frame, plain)
 
     def _direct(self, text: bytes) -> Block | None:
         """Let polars read the numbers; None where the texts themselves must be looked at."""
@@ -172,7 +191,7 @@ class Parser:
         """Fill in the values of one column; return what is wrong with its first bad text."""
         import polars as pl
 
-        raw = block.frame[str(position)].fill_null("")
+        raw = block.text(position).fill_null("")
         text = raw
         if back is not None:
             quoted = raw.str.starts_with('"')

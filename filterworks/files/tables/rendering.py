@@ -12,6 +12,7 @@ from filterworks.arguments import Array
 from filterworks.files.tables.block import Block
 from filterworks.files.tables.dialect import Dialect
 from filterworks.files.tables.parsing import ENDS
+from filterworks.files.tables.plain import render_plain
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def render(
     block: Block, results: Array, positions: Sequence[int], dialect: Dialect, adds: bool, decimal: str = "."
-) -> bytes:
+) -> bytes | memoryview:
     """Return the lines of a block.
 
     Parameters
@@ -33,8 +34,18 @@ def render(
     decimal
         What stands before the decimals.
     """
+    if block.plain is not None:
+        data = render_plain(block.plain, results, (dialect.delimiter, decimal), adds=adds)
+        return data if block.ended else data[: -len(block.newline)]
+    return _by_polars(block, results, positions, dialect, adds, decimal)
+
+
+def _by_polars(
+    block: Block, results: Array, positions: Sequence[int], dialect: Dialect, adds: bool, decimal: str
+) -> bytes:
     import polars as pl
 
+    assert block.frame is not None  # noqa: S101  # rows that are not plain have one
     made = {
         position: _series(block, results[:, n], position, decimal) for n, position in enumerate(positions)
     }

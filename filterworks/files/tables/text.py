@@ -15,14 +15,15 @@ from filterworks.files.tables.compression import opened
 from filterworks.files.tables.dialect import Dialect, recognise
 from filterworks.files.tables.options import Column, Reading
 from filterworks.files.tables.parsing import Layout, Parser, missing_among, numbers_of
-from filterworks.files.tables.quoting import NEWLINE, QUOTE, last_line_end
+from filterworks.files.tables.plain import Plain, plain_kind, plain_texts, scan
+from filterworks.files.tables.quoting import NEWLINE, QUOTE, is_plain, last_line_end
 
 # What is looked at to find delimiter, names and dtypes.
 _START = 1 << 20
 # A header or a quoted field that is longer is a quote that never closes.
 _LONGEST = 1 << 26
 # Bytes of a block at most; rows, roughly; bytes at least where rows are short.
-BLOCK, _ROWS, _LEAST = 1 << 22, 1 << 17, 1 << 18
+BLOCK, _ROWS, _LEAST = 1 << 20, 1 << 17, 1 << 18
 # Texts of a column that are looked at to find out how a time is told.
 _SHOWN = 100
 # Blocks that are being parsed or wait for it: one is used, one is ready, one is in work.
@@ -74,18 +75,38 @@ class TextTable:
     @cached_property
     def columns(self) -> list[Column]:
         """The columns as the first rows show them: the kind of each is that of all of these."""
+        plain = self._plain_sample
+        if plain is not None:
+            return [Column(name, plain_kind(plain, n)) for n, name in enumerate(self.names)]
         block = self._sample
         if block is None:
             return [Column(name, "empty") for name in self.names]
         return [Column(name, _kind(block, n, self.reading)) for n, name in enumerate(self.names)]
 
     @cached_property
-    def _sample(self) -> Block | None:
-        """The first rows, all columns as text; None for a header alone."""
+    def _first(self) -> bytes:
+        """The first rows."""
         start, whole = self._start
         body = start[len(self.dialect.preamble) :]
         body = body if whole else body[: last_line_end(body, 0, self.dialect.quotes)]
-        body = self._rows_of(body)
+        return self._rows_of(body)
+
+    @cached_property
+    def _plain_sample(self) -> Plain | None:
+        """The first rows where all of their columns are numbers."""
+        text = self._first
+        text = text if text.endswith(NEWLINE) else text + NEWLINE
+        dialect = self.dialect
+        if not self._first or not is_plain(text, dialect.quotes):
+            return None
+        signs = (dialect.delimiter, self.reading.decimal)
+        count = len(dialect.names)
+        return scan(text, count, range(count), signs, self.reading.null)
+
+    @cached_property
+    def _sample(self) -> Block | None:
+        """The first rows, all columns as text; None for a header alone."""
+        body = self._first
         if not body:
             return None
         parser = Parser(Layout(self.dialect, (), tuple(range(len(self.names)))))
@@ -100,6 +121,9 @@ class TextTable:
 
     def sample(self, name: str) -> list[str]:
         """Return the first texts of a column that are not empty, without quotes."""
+        plain = self._plain_sample
+        if plain is not None:
+            return plain_texts(plain, self.names.index(name), _SHOWN)
         block = self._sample
         if block is None:
             return []
@@ -114,7 +138,13 @@ class TextTable:
         return FileError(f"{place}: {message}")
 
     def blocks(
-        self, values: Sequence[str], texts: Sequence[str], executor: Executor, size: int | None = None
+        self,
+        values: Sequence[str],
+        texts: Sequence[str],
+        executor: Executor,
+        *,
+        looked: Sequence[str] | None = None,
+        size: int | None = None,
     ) -> Iterator[Block]:
         """Yield the rows in order; blocks are parsed ahead by the executor.
 
@@ -122,6 +152,8 @@ class TextTable:
         ----------
         values, texts
             Names of the columns wanted as numbers, and as they stand.
+        looked
+            Those of `texts` whose text is looked at, not only written again; None: all.
         size
             Bytes of a block; `BLOCK`, less where rows are short, unless given.
 
@@ -130,9 +162,10 @@ class TextTable:
         FileError
             With file, line and column.
         """
-        positions = [tuple(self.names.index(name) for name in wanted) for wanted in (values, texts)]
+        wanted = (values, texts, texts if looked is None else looked)
+        numbers, kept, seen = (tuple(self.names.index(name) for name in names) for names in wanted)
         reading = self.reading
-        parser = Parser(Layout(self.dialect, positions[0], positions[1], reading.null, reading.decimal))
+        parser = Parser(Layout(self.dialect, numbers, kept, seen, reading.null, reading.decimal))
         line = self.dialect.lines + 1
         try:
             for future in _ahead(executor, parser.parse, self.pieces(size or self._block)):
@@ -146,10 +179,8 @@ class TextTable:
     @property
     def _block(self) -> int:
         """Bytes of a block: as numbers, short rows take many times the memory of their text."""
-        sample = self._sample
-        if sample is None:
-            return BLOCK
-        return min(BLOCK, max(_ROWS * len(self._start[0]) // sample.rows, _LEAST))
+        rows = self._first.count(NEWLINE)
+        return min(BLOCK, max(_ROWS * len(self._first) // rows, _LEAST)) if rows else BLOCK
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """Yield whole lines; what a file holds after its last row is left out."""
@@ -178,7 +209,9 @@ class TextTable:
             what = "a quote opens here and does not close" if opening >= 0 else "has no end"
             row = whole.count(NEWLINE, 0, max(opening, 0))
             raise CellError(f"{what} within {_LONGEST >> 20} MiB", row)
-        return len(self._rows_of(whole[:cut]))
+        # One line end at the end is that of a row; before more of them, a blank line.
+        is_row = not whole[max(cut - 3, 0) : cut].endswith((b"\n\n", b"\n\r\n")) and cut > 2
+        return cut if is_row else len(self._rows_of(whole[:cut]))
 
 
 def without_blank_end(data: bytes) -> bytes:

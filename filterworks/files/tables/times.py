@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class TimeFormat:
     counts: float | None = None
     unit: Literal["ns", "us"] = "ns"
     _origin: Any = field(default=None, repr=False)
+    _zone: str = field(default="", repr=False)
 
     def seconds(self, texts: pl.Series) -> Array:
         """Return seconds from the first time that was ever seen.
@@ -74,6 +76,7 @@ class TimeFormat:
             raise CellError(message + "; --time-format names another", row)
         if self._origin is None and len(counts):
             self._origin = counts[0]
+            self._zone = _offset(str(texts[0])) if self.name.endswith("z") else ""
         numbers = (counts - self._origin).to_numpy() if len(counts) else np.empty(0)
         return np.asarray(numbers, np.float64) / self._per_second
 
@@ -94,7 +97,7 @@ class TimeFormat:
     def texts(self, seconds: Array) -> pl.Series:
         """Return times written in this format, from seconds as :meth:`seconds` gives them.
 
-        Times that were given with an offset are written in UTC.
+        Offsets from UTC are that of the first time that was ever seen.
         """
         import polars as pl
 
@@ -106,8 +109,10 @@ class TimeFormat:
         moments = pl.Series(counts).cast(pl.Datetime(self.unit))
         if self.name == "datetime":
             return moments
-        form = self.name.replace("%#z", "+00").replace("%z", "+00:00")
-        return moments.dt.to_string(form)
+        if not self._zone:
+            return moments.dt.to_string(self.name)
+        form = self.name.replace("%#z", self._zone).replace("%z", self._zone)
+        return (moments + _ahead(self._zone)).dt.to_string(form)
 
     def _counts(self, texts: pl.Series) -> pl.Series:
         """Return whole units, or the counts themselves; null where the format does not fit."""
@@ -128,6 +133,31 @@ class TimeFormat:
         if not _CLOCK.search(self.name):
             return text.str.to_date(self.name, strict=False).cast(pl.Datetime(self.unit)).to_physical()
         return text.str.to_datetime(self.name, time_unit=self.unit, strict=False).to_physical()
+
+
+def _offset(text: str) -> str:
+    """Return the offset from UTC that ends a time, as it is written.
+
+    Examples
+    --------
+    >>> _offset("2024-05-01T10:00:00+0200"), _offset("2024-05-01T10:00:00-05 ")
+    ('+0200', '-05')
+    """
+    found = re.search(r"[+-]\d\d(?::?\d\d)?\s*$", text)
+    return found[0].strip() if found else ""
+
+
+def _ahead(offset: str) -> datetime.timedelta:
+    """Return how far ahead of UTC an offset is.
+
+    Examples
+    --------
+    >>> _ahead("-05:30")
+    datetime.timedelta(days=-1, seconds=66600)
+    """
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    distance = datetime.timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return -distance if offset.startswith("-") else distance
 
 
 def find_format(texts: Sequence[str], given: str | None, name: str = "") -> TimeFormat | None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from filterworks.arguments import Array
 from filterworks.files.tables.block import Block
 from filterworks.files.tables.compression import Sink, compressing
+from filterworks.files.tables.plain import give_back
 from filterworks.files.tables.rendering import render
 from filterworks.files.tables.text import TextTable
 
@@ -83,8 +84,10 @@ class TextWriter:
         if len(self._waiting) > _BEHIND:
             self._waiting.popleft().result()
 
-    def _put(self, rendered: Future[bytes]) -> None:
-        self._sink.write(rendered.result())
+    def _put(self, rendered: Future[bytes | memoryview]) -> None:
+        data = rendered.result()
+        self._sink.write(data)
+        give_back(data)
 
     def finish(self) -> None:
         """Write what is left, and the blank lines at the end of the original."""

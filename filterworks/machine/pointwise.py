@@ -1,0 +1,83 @@
+"""Loops over samples that stand in one piece, compiled when first needed.
+
+Every operation is rounded by itself, as NumPy does it: the bits are the same without a compiler.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filterworks.machine.code import Function
+from filterworks.machine.compiler import compiled, obstacle, start_seconds, vector_bytes
+from filterworks.machine.elements import kind_of, load_as, store_as, vector_of
+from filterworks.machine.loops import Loop
+
+DType = np.dtype[Any]
+Floats = NDArray[np.floating[Any]]
+
+
+def is_ready() -> bool:
+    """Return whether the compiler has been started already: for these loops alone it is not worth it."""
+    return obstacle() is None and start_seconds() == 0.0
+
+
+def write_length(a: Floats, b: Floats) -> None:
+    """Write √(a² + b²) into `a`; both are of one dtype and size, and in one piece.
+
+    Examples
+    --------
+    >>> a = np.array([3.0, 0.0])
+    >>> write_length(a, np.array([4.0, 0.0]))
+    >>> a
+    array([5., 0.])
+    """
+    size = np.array([a.size], np.int64)
+    _length(a.dtype, vector_bytes() // a.itemsize)(a.ctypes.data, b.ctypes.data, size.ctypes.data)
+
+
+@cache
+def _length(work: DType, lanes: int) -> Loop:
+    code = Function(f"length_{work}", ("p_a", "p_b"), ("size",))
+    kind = kind_of(work)
+    whole = code.value(f"and i64 %size, {-lanes}")
+    for begin, stop, width in (("0", whole, lanes), (whole, "%size", 1)):
+        vector, suffix = vector_of(kind, width), f"{f'v{width}' if width > 1 else ''}f{8 * work.itemsize}"
+        with code.loop(begin, stop, width) as i:
+            squares = []
+            for pointer in ("%p_a", "%p_b"):
+                one = code.load(vector, code.at(kind, pointer, i), work.itemsize)
+                squares.append(code.value(f"fmul {vector} {one}, {one}"))
+            total = code.value(f"fadd {vector} {squares[0]}, {squares[1]}")
+            root = code.call(vector, f"llvm.sqrt.{suffix}", (vector, total))
+            code.store(vector, root, code.at(kind, "%p_a", i), work.itemsize)
+    return compiled(code)
+
+
+def write_rounded(values: Floats, out: NDArray[Any]) -> None:
+    """Write values as integers: rounded half to even and saturated; all in one piece, and none is NaN.
+
+    Examples
+    --------
+    >>> out = np.empty(3, np.uint8)
+    >>> write_rounded(np.array([-2.5, 2.5, 300.0]), out)
+    >>> out
+    array([  0,   2, 255], dtype=uint8)
+    """
+    size = np.array([values.size], np.int64)
+    loop = _rounded(values.dtype, out.dtype, vector_bytes() // values.itemsize)
+    loop(out.ctypes.data, values.ctypes.data, size.ctypes.data)
+
+
+@cache
+def _rounded(work: DType, out: DType, lanes: int) -> Loop:
+    code = Function(f"rounded_{work}_{out}", ("p_out", "p_in"), ("size",))
+    whole = code.value(f"and i64 %size, {-lanes}")
+    for begin, stop, width in (("0", whole, lanes), (whole, "%size", 1)):
+        with code.loop(begin, stop, width) as i:
+            value = load_as(code, work, work, code.at(kind_of(work), "%p_in", i), width)
+            store_as(code, work, out, value, code.at(kind_of(out), "%p_out", i), width)
+    return compiled(code)

@@ -1,0 +1,243 @@
+"""Moving means that do not drift: each from sums of its own samples alone, nothing ever taken away.
+
+A window reaches from somewhere in one stretch of samples, as long as itself, into the next one: its sum is
+one from the end of the first stretch and one from the beginning of the second. Stretches are summed chunk by
+chunk, and what rounding leaves over from chunk to chunk is carried, so the length of a window costs nothing.
+
+Sources: van Herk, Pattern Recognition Letters 13 (1992); Neumaier, ZAMM 54 (1974).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from filterworks.machine.compiler import CompilerError, obstacle
+from filterworks.machine.intrinsics import Doubles, as_double, bits_of, double_of
+from filterworks.machine.translation import translated
+from filterworks.timeseries.stages import Lines, Window, is_finite
+
+# Samples that are summed before what is left over is looked at.
+_CHUNK = 64
+_NAN = 0x7FF8000000000000
+_INFINITE = 0x7FF0000000000000
+_UNSIGNED = 0x7FFFFFFFFFFFFFFF
+
+
+@translated
+def _overflowing_mean(line: Doubles, start: int, stop: int) -> float:
+    """Return the mean of samples whose sum is no longer a number, though each of them is."""
+    total = 0.0
+    count = 0.0
+    least = double_of(_INFINITE)
+    most = 0.0 - least
+    for i in range(start, stop):
+        if line[i] == line[i]:
+            total = total + line[i] * 0.000000059604644775390625
+            count = count + 1.0
+            least = line[i] if line[i] < least else least
+            most = line[i] if line[i] > most else most
+    mean = total / count * 16777216.0
+    mean = mean if mean < most else most
+    return mean if mean > least else least
+
+
+@translated
+def moving_means(  # noqa: C901  # one pass, one state
+    line: Doubles,
+    size: int,
+    window: int,
+    careful: int,
+    first: int,
+    last: int,
+    omit: int,
+    restored: int,
+    sums: Doubles,
+    out: Doubles,
+) -> None:
+    """Write the mean of every whole window of a line; that of equal samples is that sample.
+
+    Parameters
+    ----------
+    line, size, window
+        Samples, how many, and how many a window holds.
+    careful
+        1: some samples are missing or infinite.
+    first, last
+        Samples that are not there before `first` and from `last` on are outside of the series, not missing.
+    omit
+        1: the mean of those that are there; 0: missing where one is missing.
+    restored
+        Place in the window of the sample whose result is missing if it is; -1: none.
+    sums
+        A number for each sample of a window, and two for each of its chunks, to work with.
+    """
+    count = size - window + 1
+    chunks = (window + _CHUNK - 1) // _CHUNK
+    full = as_double(window)
+    absent = 0
+    missing = 0
+    infinite = 0
+    held = line[0]
+    alike = 0
+    for i in range(window - 1):
+        x = line[i]
+        bits = bits_of(x) & _UNSIGNED
+        if bits > _INFINITE:
+            absent = absent + 1
+            missing = missing + (1 if i >= first and i < last else 0)
+            x = held
+        infinite = infinite + (1 if bits == _INFINITE else 0)
+        held = held if held == held else x
+        alike = alike + 1 if x == held or held != held else 1
+        held = x
+    start = 0
+    while start < count:
+        high = 0.0
+        low = 0.0
+        chunk = chunks - 1
+        while chunk >= 0:
+            sums[window + 2 * chunk] = high
+            sums[window + 2 * chunk + 1] = low
+            begin = chunk * _CHUNK
+            j = window if window < begin + _CHUNK else begin + _CHUNK
+            part = 0.0
+            while j > begin:
+                j = j - 1
+                x = line[start + j]
+                part = part + (x if x == x else 0.0)
+                sums[j] = part
+            total = high + part
+            rest = total - high
+            low = low + ((high - (total - rest)) + (part - rest))
+            # Of infinities nothing is left over.
+            low = low if low == low else 0.0
+            high = total
+            chunk = chunk - 1
+        high = 0.0
+        low = 0.0
+        stop = window if window < count - start else count - start
+        begin = 0
+        while begin < stop:
+            end = stop if stop < begin + _CHUNK else begin + _CHUNK
+            place = window + 2 * (begin // _CHUNK)
+            other = sums[place]
+            base = high + other
+            rest = base - high
+            lower = ((high - (base - rest)) + (other - rest)) + (low + sums[place + 1])
+            lower = lower if lower == lower else 0.0
+            part = 0.0
+            for j in range(begin, end):
+                place = start + j
+                x = line[place + window - 1]
+                there = full
+                if careful != 0:
+                    bits = bits_of(x) & _UNSIGNED
+                    if bits > _INFINITE:
+                        absent = absent + 1
+                        inside = place + window - 1 >= first and place + window - 1 < last
+                        missing = missing + (1 if inside else 0)
+                        x = held
+                    infinite = infinite + (1 if bits == _INFINITE else 0)
+                    held = held if held == held else x
+                    there = as_double(window - absent)
+                alike = alike + 1 if x == held or held != held else 1
+                held = x
+                mean = (base + (lower + (sums[j] + part))) / there
+                if alike >= window:
+                    mean = held
+                elif bits_of(mean) & _INFINITE == _INFINITE and infinite == 0:
+                    mean = _overflowing_mean(line, place, place + window)
+                if careful != 0:
+                    if absent > 0:
+                        if absent == window or (omit == 0 and missing > 0):
+                            mean = double_of(_NAN)
+                        if restored >= 0 and line[place + restored] != line[place + restored]:
+                            mean = double_of(_NAN)
+                    bits = bits_of(line[place]) & _UNSIGNED
+                    if bits > _INFINITE:
+                        absent = absent - 1
+                        missing = missing - (1 if place >= first and place < last else 0)
+                    infinite = infinite - (1 if bits == _INFINITE else 0)
+                out[place] = mean
+                if j + 1 < window:
+                    x = line[place + window]
+                    part = part + (x if x == x else 0.0)
+            total = high + part
+            rest = total - high
+            low = low + ((high - (total - rest)) + (part - rest))
+            # Of infinities nothing is left over.
+            low = low if low == low else 0.0
+            high = total
+            begin = begin + _CHUNK
+        start = start + window
+
+
+class _Sums(threading.local):
+    """Numbers to work with, of each thread its own."""
+
+    held: Lines = np.empty(0)
+
+    def take(self, size: int) -> Lines:
+        """Return at least so many."""
+        if self.held.size < size:
+            self.held = np.empty(size)
+        return self.held
+
+
+_SUMS = _Sums()
+
+
+def can_average() -> bool:
+    """Return whether means can be compiled here."""
+    if obstacle() is not None:
+        return False
+    try:
+        moving_means.compiled  # noqa: B018  # what it is asked for is kept
+    except CompilerError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class MovingMean:
+    """The means of a block.
+
+    Attributes
+    ----------
+    count
+        Samples of a window.
+    before
+        How many of them come before the sample of the result.
+    omit, restores
+        Whether missing samples are left out, and are missing in the result.
+    outside
+        Whether samples outside of the series are not there.
+    """
+
+    count: int
+    before: int
+    omit: bool
+    restores: bool
+    outside: bool
+
+    def __call__(self, window: Window) -> Lines:
+        """Return the means."""
+        lines = window.part.lines
+        out = np.empty((len(lines), lines.shape[1] - self.count + 1))
+        self.into(window, out)
+        return out
+
+    def into(self, window: Window, out: Lines) -> None:
+        """Write the means into `out`, whose lines are each in one piece."""
+        size = window.part.size
+        sums = _SUMS.take(self.count + 2 * (self.count // _CHUNK + 1))
+        first, last = (window.left, size - window.right) if self.outside else (0, size)
+        for column, row in zip(window.part.lines, out, strict=True):
+            line = np.ascontiguousarray(column)
+            moving_means.compiled(
+                line.ctypes.data, size, self.count, not is_finite(line), first, last, int(self.omit),
+                self.before if self.restores else -1, sums.ctypes.data, row.ctypes.data,
+            )  # fmt: skip

@@ -1,0 +1,53 @@
+"""Loops over samples give the bits of NumPy and of OpenCV, wherever the samples lie."""
+
+import cv2
+import numpy as np
+import pytest
+
+from filterworks.arguments import saturate
+from filterworks.filters.edges import _length
+from filterworks.machine import pointwise
+
+DEPTHS = {"uint8": cv2.CV_8U, "int8": cv2.CV_8S, "uint16": cv2.CV_16U, "int16": cv2.CV_16S}
+
+
+def lying(values, offset):
+    """The values at an address that is `offset` samples into an array."""
+    room = np.empty(values.size + offset, values.dtype)[offset:]
+    room[:] = values
+    return room
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [0, 1, 15, 1003])
+@pytest.mark.parametrize("offset", [0, 1, 3])
+def test_lengths(dtype, size, offset):
+    rng = np.random.default_rng(size)
+    a, b = (rng.normal(scale=100, size=size).astype(dtype) for _ in range(2))
+    got = lying(a, offset)
+    pointwise.write_length(got, lying(b, 1))
+    assert got.tobytes() == np.sqrt(a * a + b * b).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("out", DEPTHS)
+@pytest.mark.parametrize("size", [1, 15, 5003])
+def test_rounding(dtype, out, size):
+    rng = np.random.default_rng(size)
+    values = (rng.integers(-140_000, 140_000, size) / 2).astype(dtype)
+    values[: size // 2] /= 256
+    row = values.reshape(1, -1)
+    got = np.empty(size, out)
+    pointwise.write_rounded(lying(values, 1), got)
+    assert got.tobytes() == cv2.addWeighted(row, 1.0, row, 0.0, 0.0, dtype=DEPTHS[out]).tobytes()
+
+
+def test_without_the_compiler_the_bits_are_the_same(monkeypatch):
+    x = np.random.default_rng(0).normal(scale=200, size=(2, 31, 77)).astype("float32")
+    results = []
+    for is_ready in (True, False):
+        monkeypatch.setattr(pointwise, "is_ready", lambda is_ready=is_ready: is_ready)
+        length = _length(list(x.copy()), x.dtype)
+        results.append((length.tobytes(), saturate(length, np.dtype("uint8")).tobytes(),
+                        saturate(x[:, ::2, ::3], np.dtype("int16")).tobytes()))  # fmt: skip
+    assert results[0] == results[1]
