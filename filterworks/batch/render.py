@@ -136,7 +136,8 @@ def grid(page: Raster, rendering: Rendering, unit: int = 1) -> Grid:
         reach = (math.inf, math.inf)
     per_row = columns * per_pixel
     wanted = max(BAND, min(_REACHES * reach[0] * per_row, _WIDE))
-    unit = max(unit, page.unit)
+    # Whole units of what is written, as high as those that are read.
+    unit *= -(-page.unit // unit)
     down = tuple(bands((rows, per_row), reach[0], int(min(wanted, rows * per_row)), unit=unit))
     tall = max(read.stop - read.start for read, _, _ in down)
     across = tuple(bands((columns, tall * per_pixel), reach[1], _WIDE))

@@ -3,14 +3,17 @@
 import itertools
 import json
 import os
+import pickle
 import re
 import shutil
 import tracemalloc
 from pathlib import Path
 
+import numcodecs
 import numpy as np
 import pytest
 import skimage.data
+import tifffile
 import zarr
 from zarr.codecs import (
     BloscCodec,
@@ -72,6 +75,10 @@ LAYOUTS = {
     "v2, slashes": {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}},
     "v2, columns first": {"zarr_format": 2, "order": "F"},
     "v2, plain": {"zarr_format": 2, "compressors": None},
+    "v2, lz4": {"zarr_format": 2, "compressors": numcodecs.LZ4()},
+    "v2, zlib": {"zarr_format": 2, "compressors": numcodecs.Zlib(level=4)},
+    "v2, bz2": {"zarr_format": 2, "compressors": numcodecs.BZ2()},
+    "v2, blosc": {"zarr_format": 2, "compressors": numcodecs.Blosc("zstd", 3, numcodecs.Blosc.AUTOSHUFFLE)},
     "v3, dots": {"chunk_key_encoding": {"name": "default", "separator": "."}},
     "v3, named like v2": {"chunk_key_encoding": {"name": "v2", "separator": "."}},
     "plain": {"compressors": None},
@@ -350,6 +357,32 @@ def test_groups_of_arrays(tmp_path):
     np.testing.assert_array_equal(result["grey"][...], Chain.parse(BLUR)(GREY))
     np.testing.assert_array_equal(result["deep/stack"][...], Chain.parse(BLUR)(STACK, axes=(1, 2)))
     assert dict(result.attrs) == {"made": "by hand"}
+
+
+def test_chunks_and_strips_of_heights_that_do_not_divide(tmp_path):
+    wide = np.arange(90 * 30_000, dtype=np.uint32).reshape(90, 30_000)[:, ::-1].astype(np.uint16)
+    store(tmp_path / "in.zarr", wide, chunks=(25, 7000))
+    with open_image(tmp_path / "in.zarr") as image, create_image(tmp_path / "x.tif", image.info) as writer:
+        page = next(image.rasters())
+        sheet = writer.sheet(page)
+        assert page.unit % sheet.unit
+        render(page, sheet, Rendering(Chain.parse("mean:size=3"), "clip"), threads=2)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "x.tif"), Chain.parse("mean:size=3")(wide))
+
+
+def test_consolidated_metadata_stay_true(tmp_path):
+    ome(tmp_path / "in.zarr", "0.4")
+    shutil.rmtree(tmp_path / "in.zarr/OME")  # zarr-python warns of it
+    zarr.consolidate_metadata(str(tmp_path / "in.zarr"))
+    expected = filtered(tmp_path / "in.zarr", tmp_path / "out.zarr")["s1"][...]
+    consolidated = zarr.open_consolidated(str(tmp_path / "out.zarr"))
+    np.testing.assert_array_equal(consolidated["s1"][...], expected)
+
+
+def test_what_is_known_can_be_sent_to_another_process(tmp_path):
+    ome(tmp_path / "in.zarr", "0.5", chunks=(1, 2, 64, 48))
+    with open_image(tmp_path / "in.zarr") as image:
+        assert pickle.loads(pickle.dumps(image.info)) == image.info
 
 
 def test_rows_can_be_had_in_any_portion(tmp_path):
