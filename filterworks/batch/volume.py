@@ -62,7 +62,8 @@ class Volume:
         if self.rendering.wraps:
             deep = tall = math.inf
         per_row = math.prod(page.shape[1:])
-        down = tuple(bands((page.shape[0], per_row), tall, BAND, unit=max(page.unit, sheet.unit)))
+        unit = sheet.unit * -(-page.unit // sheet.unit)
+        down = tuple(bands((page.shape[0], per_row), tall, BAND, unit=unit))
         window = max(read.stop - read.start for read, _, _ in down) * per_row
         depth = len(self.pages)
         if not math.isinf(deep):
