@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from filterworks.batch.digests import digest
+from filterworks.batch.folders import discard, identity
 from filterworks.batch.job import AnyJob
 from filterworks.batch.kinds import make_any_job
 from filterworks.batch.ledger import Ledger, Record
@@ -135,7 +136,7 @@ class _Judge:
     def _looked_at(self, record: Record) -> tuple[str, str]:
         place = self.folder / record.output
         try:
-            size = place.stat().st_size
+            size, _ = identity(place)
             if size != record.output_size:
                 return "changed", f"has {size} bytes, {record.output_size} are recorded"
             if digest(place) != record.output_hash:
@@ -173,18 +174,17 @@ class _Judge:
                 return "same", ""
             return _compared(self.folder / record.output, again)
         finally:
-            again.unlink(missing_ok=True)
+            discard(again)
 
 
 def _input_problem(record: Record) -> str | None:
     """Return why an input is not the one that the result was made from, or None."""
     source = Path(record.input)
     try:
-        status = source.stat()
         if record.input_hash is not None:
             same = digest(source) == record.input_hash
         else:
-            same = (status.st_size, status.st_mtime_ns) == (record.input_size, record.input_mtime_ns)
+            same = identity(source) == (record.input_size, record.input_mtime_ns)
     except OSError as error:
         return f"its input cannot be read any more: {error.strerror}"
     return None if same else "its input has changed since"

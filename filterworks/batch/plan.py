@@ -374,6 +374,12 @@ def _fill(worklist: Worklist, sources: list[AnySource], job: AnyJob, problems: l
                 worklist.ignored += 1
                 continue
             output = inside if worklist.target == "." else worklist.target
+            if worklist.place.is_remote and is_store(output):
+                found.append(
+                    f"{path}: a folder of chunks is not put into a store as a whole; choose a folder of this "
+                    "machine as OUT, or another suffix"
+                )
+                continue
             if isinstance(source, _Source):
                 problem = _add(worklist, path, output)
             else:

@@ -198,3 +198,22 @@ def test_a_run_that_is_killed_leaves_no_half_store(scans, tmp_path, process):
     assert json.loads(report)["failed"] == []
     np.testing.assert_array_equal(result(out / "large.zarr"), Chain.parse(BLUR)(large))
     assert names(out) == {"a.ome.zarr", "deep", "large.zarr"}
+
+
+def test_an_audit_looks_into_stores(scans, tmp_path, command):
+    out = tmp_path / "out"
+    assert command("images", scans, "-o", out, "-f", BLUR).code == 0
+    proved = command("audit", out, "--sample", "100%", "--json")
+    assert proved.code == 0, proved.out
+    assert (proved.json["intact"], proved.json["recomputed"]) == (3, 3)
+    next(path for path in (out / "a.ome.zarr").rglob("0") if path.is_file()).write_bytes(b"other")
+    found = command("audit", out, "--json")
+    assert found.code == 1
+    assert [os.path.basename(one["output"]) for one in found.json["changed"]] == ["a.ome.zarr"]
+
+
+def test_a_store_is_not_put_into_a_bucket(scans, tmp_path, command, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    refused = command("images", scans, "-o", "memory://out", "-f", BLUR)
+    assert refused.code == 2
+    assert refused.err.count("a folder of chunks is not put into a store as a whole") == 2
