@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from filterworks.batch.job import AnyInput, AnyJob, AnyOutput, abridged
+from filterworks.batch.job import AnyInput, AnyJob, AnyOutput, Run, abridged
 from filterworks.batch.tasks import Task
 from filterworks.errors import ArgumentError
 from filterworks.files import IMAGE_SUFFIXES
@@ -17,6 +18,23 @@ from filterworks.operations import Chain, Step, step
 
 Range = Literal["auto", "clip", "abs", "stretch", "offset"]
 MAX_PIXELS = 300_000_000
+
+
+def _bytes(value: object) -> object:
+    """Return a size such as ``512MiB`` in bytes."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([kMGT]?)(i?)B?\s*", value)
+    if match is None:
+        raise ValueError("must be a size such as 512MiB or 2GB")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** "_kMGT".index(match[2] or "_"))
+
+
+class ImageRun(Run):
+    """How to run."""
+
+    memory: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=1)
 
 
 class Input(AnyInput):
@@ -44,6 +62,7 @@ class Job(AnyJob):
 
     input: Input
     output: Output
+    run: ImageRun = Field(default_factory=ImageRun)
 
     @cached_property
     def chain(self) -> Chain:

@@ -82,7 +82,11 @@ class ImageTask(Task):
                 if kept is None:
                     return _Work(self, reader, None).into(partial, None)
                 # The suffix says which format it has.
-                made = _Work(self, reader, kept).into(kept.path.with_suffix(partial.suffix), kept.file)
+                place = kept.path.with_suffix(partial.suffix)
+                try:
+                    made = _Work(self, reader, kept).into(place, kept.file)
+                except FileError as error:
+                    raise FileError(str(error).replace(str(place), str(partial))) from error
                 kept.finish(partial)
                 return made
 

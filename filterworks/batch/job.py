@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from filterworks.batch.tasks import Task
 from filterworks.errors import JobError, unknown
@@ -25,17 +24,6 @@ def _text(value: object) -> object:
     if not isinstance(value, str) or not value:
         raise ValueError("must be text, not empty")
     return value
-
-
-def _bytes(value: object) -> object:
-    """Return a size such as ``512MiB`` in bytes."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([kMGT]?)(i?)B?\s*", value)
-    if match is None:
-        raise ValueError("must be a size such as 512MiB or 2GB")
-    base = 1024 if match[3] else 1000
-    return int(float(match[1]) * base ** "_kMGT".index(match[2] or "_"))
 
 
 _Kind = TypeVar("_Kind", bound="AnyJob")
@@ -87,7 +75,6 @@ class Run(_Section):
     scheduler: Text | None = None
     fail_fast: bool = False
     verify: float = Field(default=0.0, ge=0.0, le=1.0, strict=False)
-    memory: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=1)
     check: Literal["time", "content"] = "time"
     retry_failed: bool = False
     force: bool = False

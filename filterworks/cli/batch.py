@@ -16,9 +16,6 @@ _COMMON = (
     click.option("--dry-run", is_flag=True, help="Print what would be done; write nothing."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails."),
     click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes of a local Dask cluster."),
-    click.option(
-        "--memory", metavar="SIZE", help="What a process may hold, as 512MiB; a quarter of what is free."
-    ),
     click.option("--scheduler", metavar="ADDRESS", help="An existing Dask cluster, as tcp://host:8786."),
     click.option(
         "--check",
@@ -42,6 +39,9 @@ _IMAGES = (
     click.option("--quality", type=click.IntRange(1, 100), metavar="1-100", help="Of JPEG and WebP; 95."),
     click.option(
         "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger images; 300 million."
+    ),
+    click.option(
+        "--memory", metavar="SIZE", help="What a process may hold, as 512MiB; a quarter of what is free."
     ),
     click.option("--overviews", is_flag=True, help="Add smaller copies to TIFFs, each half as large."),
     click.option("--volume", is_flag=True, help="Filter stacks along their pages too, in 3-D."),
@@ -175,7 +175,7 @@ def _of_images(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "quality": options["quality"],
             "overviews": options["overviews"] or None,
         },
-        "run": {"verify": options["verify"]},
+        "run": {"verify": options["verify"], "memory": options["memory"]},
     }
 
 
@@ -189,7 +189,6 @@ def overridden(
         "run": {
             "workers": options["workers"],
             "scheduler": options["scheduler"],
-            "memory": options["memory"],
             "fail_fast": options["fail_fast"] or None,
             "check": options["check"],
             "retry_failed": options["retry_failed"] or None,
