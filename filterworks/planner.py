@@ -269,9 +269,10 @@ def _choose(problem: Problem, method: str, data: Data | None, local: bool, pairs
 
 def _of_typical_size(problem: Problem) -> Problem:
     """Return the problem on data of another size: what is true of it holds for all parts of an image."""
-    sides = {axis for axis, size in enumerate(problem.shape) if size > _CHANNELS} | set(problem.axes)
-    shape = tuple(_SIDE if axis in sides else size for axis, size in enumerate(problem.shape))
-    return replace(problem, shape=shape)
+    shape = [_SIDE if size > _CHANNELS else size for size in problem.shape]
+    for axis, span in zip(problem.axes, problem.spans, strict=True):
+        shape[axis] = max(_SIDE, 2 * span)
+    return replace(problem, shape=tuple(shape))
 
 
 def _started(order: list[str], estimates: dict[str, float]) -> str:

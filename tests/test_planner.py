@@ -98,3 +98,14 @@ def test_many_threads_get_the_results_of_one():
         thread.join()
     for one, other in zip(got, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_engine_of_parts_is_that_of_the_whole_also_for_kernels_longer_than_a_typical_image():
+    from filterworks.planner import expecting_many, tracing
+
+    taps = np.random.default_rng(0).random(3000)
+    with expecting_many("of any size"), tracing() as trace:
+        fw.convolve(np.ones(100_000), taps, mode="valid")
+        fw.convolve(np.ones(5000), taps, mode="valid")
+    first, second = (plan.engine for _, plan in trace.steps)
+    assert first == second
