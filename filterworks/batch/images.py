@@ -19,7 +19,7 @@ from filterworks.batch.digests import HashedFile
 from filterworks.batch.memory import MEMORY, usual_memory
 from filterworks.batch.overviews import overviews as add_overviews
 from filterworks.batch.render import Grid, Rendering, grid, loosened, render
-from filterworks.batch.tasks import Made, Task
+from filterworks.batch.tasks import SHARES, Made, Task
 from filterworks.batch.unfinished import NAME, Progress, Unfinished, unfinished
 from filterworks.batch.volume import Volume
 from filterworks.errors import FileError, FilterworksError
@@ -149,6 +149,7 @@ class _Work:
 
         def after(rows: int, clipped: int) -> None:
             self._clipped = before + clipped
+            SHARES[task.partial] = (self._pages + rows / page.shape[0]) / self._reader.info.page_count
             reached(rows)
 
         with MEMORY.held(size, task.memory or usual_memory()):

@@ -26,7 +26,7 @@ from filterworks.batch.handout import COMMIT, Handout
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Progress, Record
 from filterworks.batch.plan import Item, Worklist, covers
-from filterworks.batch.tasks import SHARES, Outcome, Task
+from filterworks.batch.tasks import SHARES, STOPPING, Outcome, Task
 from filterworks.batch.unfinished import NAME as UNFINISHED
 from filterworks.batch.unfinished import sweep
 from filterworks.errors import FileError, JobError, LedgerError
@@ -118,6 +118,8 @@ class _Run:
 
     def settle(self, item: Item, outcome: Outcome) -> None:
         """Take an outcome in; recorded and named with others by :meth:`commit`."""
+        if outcome.state == "left":
+            return
         self.report.lost = self.report.lost or outcome.is_lost
         self.waiting.append((item, outcome))
         if time.monotonic() - self.committed > COMMIT or len(self.waiting) >= _TALLIES:
@@ -227,8 +229,8 @@ class _Run:
 def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
     """Do what the worklist says and return the report.
 
-    Ctrl-C (or SIGTERM) once: what is in flight is finished and recorded, the rest is left for the
-    next run. Twice: stop at once; nothing recorded is lost.
+    Ctrl-C (or SIGTERM) once: what is in flight is finished and recorded, large TIFFs are left where they
+    stand, the rest is left for the next run. Twice: stop at once; nothing recorded is lost.
 
     Raises
     ------
@@ -310,6 +312,7 @@ def _one_interrupt(abandon: Callable[[], object]) -> Iterator[threading.Event]:
             abandon()
             os._exit(130)
         stop.set()
+        STOPPING.set()
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -321,6 +324,7 @@ def _one_interrupt(abandon: Callable[[], object]) -> Iterator[threading.Event]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+        STOPPING.clear()
 
 
 def _pending(run: _Run) -> Iterator[Item]:

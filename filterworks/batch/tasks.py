@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 import traceback
 import uuid
@@ -25,6 +26,14 @@ from filterworks.files.retrying import is_lost
 
 # How much of a task is done, by its `partial`, while it runs in this process.
 SHARES: dict[str, float] = {}
+# Whether this process has been asked to end: results that the next run can continue are left to it.
+STOPPING = threading.Event()
+
+
+class LeftError(Exception):
+    """A result has been left unfinished, for the next run to continue."""
+
+
 # A share of small tasks goes back after so many seconds: interruptions are heard, deaths cost little.
 _PATIENCE = 0.5
 _OPENCV_NO_MEMORY = -4
@@ -100,7 +109,7 @@ class Outcome:
     Attributes
     ----------
     state
-        ``done``, ``skipped`` (an intact result was there) or ``failed``.
+        ``done``, ``skipped`` (an intact result was there), ``failed``, or ``left`` for the next run.
     error, trace
         Why it failed; the traceback only of failures that are nobody's expectation.
     size, digest
@@ -123,7 +132,7 @@ class Outcome:
         Whether a store was out of reach, so that further tasks would fail as well.
     """
 
-    state: Literal["done", "skipped", "failed"]
+    state: Literal["done", "skipped", "failed", "left"]
     error: str | None = None
     trace: str | None = None
     size: int = 0
@@ -158,6 +167,8 @@ def perform(task: Task) -> Outcome:
     partial = f"{stem}-{uuid.uuid4().hex[:8]}{suffix}"
     try:
         outcome = task.delivered(_performed(task, Path(partial)))
+    except LeftError:
+        outcome = Outcome("left")
     except Exception as error:  # one file's bug must not end the run; it keeps its traceback
         discard(Path(partial))
         reason, trace = _reason(task, partial, error)

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 
 from filterworks import __version__
 from filterworks.batch.digests import HashedFile
+from filterworks.batch.tasks import STOPPING, LeftError
 from filterworks.files import RowSheet, Sheet
 
 try:
@@ -176,9 +177,18 @@ class Progress:
         self._sheets[number] = rows
 
     def reach(self, place: dict[str, Any], done: Container[int] = ()) -> None:
-        """Say in the journal, when it is time, what is written; pages in `done` are complete."""
-        if self._kept is None or not self._kept.is_due():
+        """Say in the journal, when it is time, what is written; pages in `done` are complete.
+
+        Raises
+        ------
+        LeftError
+            When this process has been asked to end.
+        """
+        stopping = STOPPING.is_set()
+        if self._kept is None or not (stopping or self._kept.is_due()):
             return
         logs = [(number, log) for number, sheet in self._sheets.items() if (log := sheet.log())[1]]
         self._sheets = {number: sheet for number, sheet in self._sheets.items() if number not in done}
         self._kept.note({"place": place, "logs": logs})
+        if stopping:
+            raise LeftError

@@ -153,7 +153,8 @@ def test_every_stop_is_continued_to_the_same_bytes(tmp_path, monkeypatch, option
     )
 
 
-def test_a_large_image_continues_after_sigkill(tmp_path):
+def test_a_large_image_is_continued(tmp_path):
+    """After SIGKILL at the last line of the journal, after Ctrl-C where it stood."""
     rng = np.random.default_rng(0)
     pixels = np.tile(rng.integers(0, 60000, (600, 700)).astype(np.uint16), (10, 10))
     tifffile.imwrite(tmp_path / "in.tif", pixels, tile=(256, 256), compression="zlib")
@@ -164,18 +165,22 @@ def test_a_large_image_continues_after_sigkill(tmp_path):
         return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     assert start(tmp_path / "whole").wait() == 0
-    out = tmp_path / "killed"
-    child = start(out)
-    while child.poll() is None and not any(
-        journal.stat().st_size for journal in (out / NAME).glob("*.journal")
-    ):
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    (journal,) = (out / NAME).glob("*.journal")
-    end = json.loads(journal.read_text().splitlines()[0])["end"]
-    before = journal.with_suffix("").read_bytes()[:end]
-    assert start(out).wait() == 0
-    assert (out / "o.tif").read_bytes() == (tmp_path / "whole" / "o.tif").read_bytes()
-    assert (out / "o.tif").read_bytes()[16:end] == before[16:]
-    assert sorted(os.listdir(out)) == [".filterworks.sqlite", "o.tif"]
+    for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        out = tmp_path / f"stopped by {number}"
+        child = start(out)
+        while child.poll() is None and not any(
+            journal.stat().st_size for journal in (out / NAME).glob("*.journal")
+        ):
+            time.sleep(0.02)
+        child.send_signal(number)
+        assert child.wait() == code
+        assert NAME in os.listdir(out)
+        assert not (out / "o.tif").exists()
+        (journal,) = (out / NAME).glob("*.journal")
+        end = json.loads(journal.read_text().splitlines()[-1])["end"]
+        before = journal.with_suffix("").read_bytes()[:end]
+        assert len(before) == end
+        assert start(out).wait() == 0
+        assert (out / "o.tif").read_bytes() == (tmp_path / "whole" / "o.tif").read_bytes()
+        assert (out / "o.tif").read_bytes()[16:end] == before[16:]
+        assert sorted(os.listdir(out)) == [".filterworks.sqlite", "o.tif"]
