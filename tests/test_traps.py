@@ -156,17 +156,17 @@ def test_a_reach_beyond_a_band_or_the_image_is_no_problem(tmp_path, command, mon
 
 
 def test_one_level_of_parallelism(photos, tmp_path, command, monkeypatch):
-    from filterworks.batch import run
+    from filterworks.batch import tasks
 
     seen = []
-    perform = run.perform
+    perform = tasks.perform
 
     def spy(task):
         outcome = perform(task)
         seen.append((task.threads, cv2.getNumThreads()))
         return outcome
 
-    monkeypatch.setattr(run, "perform", spy)
+    monkeypatch.setattr(tasks, "perform", spy)
     before = cv2.getNumThreads()
     command("images", photos, "-o", tmp_path / "out", "-f", "sobel")
     assert set(seen) == {(1, 1)}
