@@ -81,6 +81,9 @@ class Rendering:
             return compute(np.ascontiguousarray(pixels[..., :-1])), pixels[..., -1]
         if alpha == "straight":
             return _premultiplied(pixels, compute)
+        if self.how != "clip" and pixels.dtype.kind in "iu":
+            # Integers would come back rounded and saturated before their range is looked at.
+            pixels = pixels.astype(compute_dtype(pixels.dtype))
         return compute(pixels), None
 
 

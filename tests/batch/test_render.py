@@ -208,3 +208,13 @@ def test_large_strips_are_divided(tmp_path):
         sheet = writer.sheet(like)
         for start in range(0, 3000, sheet.unit):
             sheet.append(sheet.pack(start, page.rows(start, min(start + sheet.unit, 3000))))
+
+
+@pytest.mark.parametrize("range_", ["stretch", "offset", "abs"])
+def test_ranges_look_at_values_before_they_are_rounded(small, range_):
+    text = "kernel:weights=[[2,3],[1,4]]"
+    exact = Chain.parse(text)(COLOUR.astype(np.float64), axes=(0, 1))
+    expected, _ = to_pixels(exact, COLOUR.dtype, range_, (exact.min(), exact.max()))
+    got, _, _ = rendered(Page(COLOUR), text, range_)
+    assert np.abs(got.astype(int) - expected).max() <= 1
+    assert len(np.unique(got)) > 200 or range_ != "stretch"
