@@ -15,7 +15,7 @@ import cv2
 
 from filterworks.arguments import Array
 from filterworks.batch.check import Check
-from filterworks.batch.digests import HashedFile
+from filterworks.batch.digests import HashedFile, digest
 from filterworks.batch.memory import MEMORY, usual_memory
 from filterworks.batch.overviews import overviews as add_overviews
 from filterworks.batch.render import Grid, Rendering, grid, loosened, render
@@ -94,8 +94,10 @@ class ImageTask(Task):
         """Return what decides the bytes of the result."""
         status = os.stat(self.input)  # noqa: PTH116  # names need not be valid Unicode
         place = os.path.abspath(self.input)  # noqa: PTH100  # Path.resolve would follow a link to its target
-        how = [self.chain, self.range, self.quality, self.overviews, self.output]
-        return [place, status.st_size, status.st_mtime_ns, *how]
+        content = None if self.content is None else digest(Path(self.input))
+        # What was not compared while it was made cannot be verified later.
+        how = [self.chain, self.range, self.quality, self.overviews, self.verify, self.output]
+        return [place, status.st_size, status.st_mtime_ns, content, *how]
 
 
 def _is_worth_keeping(reader: ImageReader, partial: Path) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from filterworks.arguments import Array, saturate
 from filterworks.bands import BAND, bands
 from filterworks.batch.flow import Flow
+from filterworks.batch.render import premultiplied, to_pixels
 from filterworks.files import Page, Raster, Sheet
 from filterworks.files.tiff import reopened
 from filterworks.files.tiff_writer import TiffSheet
@@ -76,7 +77,11 @@ def _halve(source: Raster, sheet: TiffSheet, threads: int, start: int, after: Ca
     )
 
     def work(band: tuple[slice, slice, slice], window: Array) -> object:
-        return sheet.pack(band[2].start // 2, halved(window))
+        if source.alpha != "straight":
+            return sheet.pack(band[2].start // 2, halved(window))
+        colours, opacity = premultiplied(window, halved)
+        shown, _ = to_pixels(colours, window.dtype, "clip")
+        return sheet.pack(band[2].start // 2, np.concatenate([shown, opacity[..., None]], axis=-1))
 
     def take(band: tuple[slice, slice, slice], packed: object) -> None:
         sheet.append(packed)  # type: ignore[arg-type]  # what `work` made

@@ -80,14 +80,14 @@ class Rendering:
         if alpha != "none" and self.chain.is_signed:
             return compute(np.ascontiguousarray(pixels[..., :-1])), pixels[..., -1]
         if alpha == "straight":
-            return _premultiplied(pixels, compute)
+            return premultiplied(pixels, compute)
         if self.how != "clip" and pixels.dtype.kind in "iu":
             # Integers would come back rounded and saturated before their range is looked at.
             pixels = pixels.astype(compute_dtype(pixels.dtype))
         return compute(pixels), None
 
 
-def _premultiplied(pixels: Array, compute: Apply) -> tuple[Array, Array]:
+def premultiplied(pixels: Array, compute: Apply) -> tuple[Array, Array]:
     """Filter colour times alpha and alpha, then divide: transparent pixels lend no colour."""
     is_whole = pixels.dtype.kind in "iu"
     work = compute_dtype(pixels.dtype)

@@ -60,7 +60,8 @@ class Unfinished:
         """Write a line, once all that was written to the file before is on the disk."""
         self.file.flush()
         os.fsync(self.file.file.fileno())
-        line = json.dumps({**entry, "end": self.file.tell()}, separators=(",", ":"))
+        known = {"end": self.file.tell(), "hash": self.file.digest.hexdigest()}
+        line = json.dumps({**entry, **known}, separators=(",", ":"))
         self._journal.write(line.encode() + b"\n")
         self._journal.flush()
         os.fsync(self._journal.fileno())
@@ -107,8 +108,15 @@ def unfinished(folder: Path, identity: list[Any]) -> Iterator[Unfinished | None]
         journal.truncate(length)
         with path.open("r+b") as file:
             file.seek(0, os.SEEK_END)
-            kept = Unfinished(path, HashedFile(file), entries, journal)
-            yield kept
+            hashed = HashedFile(file)
+            if entries and hashed.digest.hexdigest() != entries[-1]["hash"]:
+                # Not the bytes that were written: all of it is made again.
+                entries = []
+                journal.truncate(0)
+                file.seek(0)
+                file.truncate()
+                hashed = HashedFile(file)
+            yield Unfinished(path, hashed, entries, journal)
         if not path.exists():
             place.unlink(missing_ok=True)
 
@@ -119,9 +127,12 @@ def _entries(journal: BinaryIO) -> tuple[list[dict[str, Any]], int]:
     entries, length = [], 0
     for line in journal:
         try:
-            entries.append(json.loads(line))
+            entry = json.loads(line)
         except ValueError:
             break
+        if not line.endswith(b"\n"):
+            break
+        entries.append(entry)
         length += len(line)
     return entries, length
 

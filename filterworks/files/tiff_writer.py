@@ -41,6 +41,7 @@ SUBFILE, SUB_IFDS = 254, 330
 HEAD = 16
 _STRIP_BYTES = 256 << 10
 _MAX_STRIP = 8 << 20
+_BLOCK = 32
 _SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
 # Those that libjpeg writes; files may say what they like.
 _SUBSAMPLINGS = frozenset(((1, 1), (2, 1), (1, 2), (2, 2), (4, 1)))
@@ -319,6 +320,9 @@ def _segment_shape(shape: tuple[int, ...], dtype: np.dtype[Any], style: Style) -
     # A strip is written as a whole; some files have all of a large image in one.
     if style.strip_rows is None or chosen * row_bytes > _MAX_STRIP:
         chosen = max(1, _STRIP_BYTES // row_bytes)
+        if style.compression == JPEG:
+            # Whole blocks, also where colours have half the rows.
+            chosen = max(chosen // _BLOCK, 1) * _BLOCK
     return min(chosen, rows), columns
 
 

@@ -86,3 +86,33 @@ def test_other_formats_have_none(command, tmp_path):
     result = command("images", tmp_path / "in.tif", "-o", tmp_path / "out.png", "-f", "sobel", "--overviews")
     assert result.code == 1
     assert "--overviews are for TIFFs" in result.err
+
+
+def test_transparent_pixels_lend_no_colour(command, tmp_path):
+    pixels = np.zeros((64, 64, 4), np.uint8)
+    pixels[:, ::2] = (200, 100, 50, 255)  # every other column is opaque, the others hide green
+    pixels[:, 1::2] = (0, 255, 0, 0)
+    tifffile.imwrite(
+        tmp_path / "in.tif", pixels, photometric="rgb", extrasamples=["unassalpha"], tile=(16, 16)
+    )
+    result = command(
+        "images", tmp_path / "in.tif", "-o", tmp_path / "out.tif", "-f", "mean:size=1", "--overviews"
+    )
+    assert result.code == 0, result.err
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        small = tiff.pages[1].asarray()
+    np.testing.assert_array_equal(small[..., :3], np.broadcast_to((200, 100, 50), (32, 32, 3)))
+    assert set(np.unique(small[..., 3])) <= {127, 128}
+
+
+def test_strips_of_jpeg_are_whole_blocks(command, tmp_path):
+    pixels = np.tile(
+        RNG.integers(0, 255, (16, 16, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1), (20, 12, 1)
+    )
+    tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="ycbcr", compression="jpeg", rowsperstrip=2560)
+    module_limit = "filterworks.files.tiff_writer._MAX_STRIP"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module_limit, 1 << 20)
+        with run(command, tmp_path) as tiff:
+            assert tiff.pages[0].rowsperstrip % 32 == 0
+            assert len(tiff.pages[0].dataoffsets) > 1

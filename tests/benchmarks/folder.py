@@ -91,7 +91,8 @@ def tiny(count):
 
 def main():
     if "--tiny" in sys.argv:
-        return tiny(int(sys.argv[-1]))
+        tiny(int(sys.argv[-1]))
+        return
     print(
         f"{COUNT} images of {SIDE * 512} × {SIDE * 512}, gaussian σ=2, rate relative to reading and writing without a filter"
     )
