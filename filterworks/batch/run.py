@@ -258,7 +258,8 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
             run.beat()
             handout.run()
         except LedgerError as error:
-            handout.broken = str(error)
+            vanished = f"{worklist.folder}: has vanished during the run"
+            handout.broken = str(error) if partials.is_dir() else vanished
         report.broken = handout.broken
         report.interrupted = stop.is_set() and next(iter(worklist.unsettled()), None) is not None
     if report.done and not worklist.place.is_remote:
