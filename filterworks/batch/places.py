@@ -100,6 +100,8 @@ class LocalPlace(Place):
             try:
                 give_name(partial, place)
             except FileNotFoundError:
+                if not self.folder.is_dir():
+                    raise  # a share that has vanished is not made again
                 Path(place).parent.mkdir(parents=True, exist_ok=True)
                 give_name(partial, place)
         except OSError as error:
