@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from filterworks.batch.ledger import Ledger
-from filterworks.batch.plan import Item, covers
+from filterworks.batch.plan import covers
 from filterworks.batch.tasks import Made, Outcome, Task
+from filterworks.batch.worklist import Item
 from filterworks.errors import FileError, FilterworksError
 from filterworks.files.retrying import StoreError, is_lost
 from filterworks.files.stores import Identity, store_of

@@ -17,8 +17,8 @@ from itertools import chain
 from typing import Protocol
 
 from filterworks.batch.cluster import Death, Lost, Pool
-from filterworks.batch.plan import Item
 from filterworks.batch.tasks import Outcome, Task
+from filterworks.batch.worklist import Item
 
 # Tasks given out per worker: enough that none waits, few enough that memory stays flat.
 _WINDOW = 3

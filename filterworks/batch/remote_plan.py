@@ -15,7 +15,7 @@ from filterworks.files.urls import Url, fixed_part, is_pattern, matches, parse_u
 
 if TYPE_CHECKING:
     from filterworks.batch.job import AnyJob
-    from filterworks.batch.plan import Worklist
+    from filterworks.batch.worklist import Worklist
 
 
 class RemoteSource:
@@ -117,7 +117,7 @@ def outside_inputs(sources: Sequence[object], place: RemotePlace, target: str) -
 
 def add_remote(worklist: Worklist, source: RemoteSource, path: str, inside: str) -> str | None:
     """Add an object to the worklist; return why that cannot be done. Its name is data of strangers."""
-    from filterworks.batch.plan import Item
+    from filterworks.batch.worklist import Item
 
     where = worklist.place.shown()
     problem = unsafe(inside)

@@ -25,10 +25,11 @@ from filterworks.batch.folders import discard
 from filterworks.batch.handout import COMMIT, Handout
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Progress, Record
-from filterworks.batch.plan import Item, Worklist, covers
+from filterworks.batch.plan import covers
 from filterworks.batch.tasks import SHARES, STOPPING, Outcome, Task
 from filterworks.batch.unfinished import NAME as UNFINISHED
 from filterworks.batch.unfinished import sweep
+from filterworks.batch.worklist import Item, Worklist
 from filterworks.errors import FileError, JobError, LedgerError
 from filterworks.files.urls import is_url
 

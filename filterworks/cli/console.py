@@ -15,9 +15,9 @@ import click
 from filterworks.errors import ArgumentError, FilterworksError, JobError
 
 if TYPE_CHECKING:
-    from filterworks.batch.plan import Item, Worklist
     from filterworks.batch.run import Report
     from filterworks.batch.tasks import Outcome
+    from filterworks.batch.worklist import Item, Worklist
 
 
 class Share(click.ParamType[float]):
