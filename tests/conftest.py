@@ -5,11 +5,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import skimage.data
 import tifffile
@@ -137,3 +138,13 @@ def wait_for_results(out, count, limit=60):
             return
         time.sleep(0.02)
     raise AssertionError("the run made no progress")
+
+
+def workers_of(child):
+    """The processes that do the work: not those that clean up after them, nor those that are dead."""
+    found = []
+    for one in psutil.Process(child.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # a zombie is one, too
+            if "spawn_main" in " ".join(one.cmdline()):
+                found.append(one)
+    return found

@@ -289,7 +289,8 @@ class Ledger:
             f"INSERT INTO results ({columns}, finished_at) VALUES ({marks}, ?) "  # noqa: S608  # our own column names
             f"ON CONFLICT (output) DO UPDATE SET {updates}, attempts = attempts + excluded.attempts"
         )
-        now = _now()
+        # Where two machines work in turns, which of their records is the later one is told by this alone.
+        now = _now("microseconds")
         self._write(statement, ((*_values(record), now) for record in records))
 
     def _write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -445,5 +446,5 @@ def _record(row: tuple[Any, ...]) -> Record:
     return Record(*values)
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+def _now(grain: str = "seconds") -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec=grain)

@@ -7,11 +7,10 @@ import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 from PIL import Image
 
-from tests.conftest import tree, wait_for_results
+from tests.conftest import tree, wait_for_results, workers_of
 
 # Loaded by each worker: some files kill the process that opens them, or take all its memory.
 KILLER = """
@@ -139,11 +138,7 @@ def test_workers_killed_one_after_the_other_cost_only_their_tasks(many, tmp_path
     child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2")
     for count in (3, 80):
         wait_for_results(tmp_path / "out", count, limit=120)
-        workers = [
-            one
-            for one in psutil.Process(child.pid).children(recursive=True)
-            if "spawn_main" in " ".join(one.cmdline())
-        ]
+        workers = workers_of(child)
         workers[0].kill()
     _, err = child.communicate(timeout=180)
     assert child.returncode == 0, err

@@ -18,7 +18,7 @@ from filterworks.batch.job import make_job
 from filterworks.batch.plan import make_worklist
 from filterworks.batch.run import run_job
 from filterworks.cli.console import Lines
-from tests.conftest import tree, wait_for_results
+from tests.conftest import tree, wait_for_results, workers_of
 
 FOLDERS, FILES = 21, 100
 
@@ -36,21 +36,12 @@ def tiny(tmp_path_factory):
     return base
 
 
-def processes_of(child):
-    """The processes that do the work, not those that clean up after them."""
-    return [
-        one
-        for one in psutil.Process(child.pid).children(recursive=True)
-        if "spawn_main" in " ".join(one.cmdline())
-    ]
-
-
 def test_processes_make_the_bytes_that_threads_make_also_when_one_is_killed(tiny, tmp_path, process, command):
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("processes are for more cores than one")
     child = process("images", tiny, "-o", tmp_path / "out", "-f", "median:size=3")
     wait_for_results(tmp_path / "out", 20)
-    workers = processes_of(child)
+    workers = workers_of(child)
     assert len(workers) > 1
     workers[0].kill()
     _, err = child.communicate(timeout=120)
@@ -67,7 +58,7 @@ def test_processes_make_the_bytes_that_threads_make_also_when_one_is_killed(tiny
 def test_processes_end_with_the_run_that_is_killed(tiny, tmp_path, process):
     child = process("images", tiny, "-o", tmp_path / "out", "-f", "median:size=3")
     wait_for_results(tmp_path / "out", 20)
-    workers = processes_of(child)
+    workers = workers_of(child)
     child.kill()
     child.communicate()
     _, alive = psutil.wait_procs(workers, timeout=30)

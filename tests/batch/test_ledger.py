@@ -17,7 +17,8 @@ import filterworks as fw
 from filterworks.batch.image_job import Job
 from filterworks.batch.job import make_job
 from filterworks.batch.kinds import make_any_job
-from filterworks.batch.ledger import Ledger
+from filterworks.batch.ledger import NAME, Ledger, Record
+from filterworks.batch.ledger_copy import merge, snapshot
 from tests.conftest import pixels, tree, wait_for_results
 
 IMAGES = 9
@@ -50,6 +51,26 @@ def test_a_record_tells_how_a_result_came_about(photos, tmp_path, command):
         assert 0 < record.seconds < 60
         assert record.input_hash is None
     assert good.input_size == (photos / "face.jpg").stat().st_size
+
+
+def test_of_two_copies_the_later_record_counts_however_close_they_are(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+
+    def write(folder, output, output_hash):
+        with Ledger(folder, create=True) as ledger:
+            ledger.write([Record(output, "in.png", 1, 2, "signature", output_hash=output_hash)])
+
+    write(here, "a.png", "first")
+    write(here, "b.png", "first")
+    snapshot(here / NAME, there / NAME)
+    write(there, "a.png", "second")
+    write(here, "b.png", "third")
+    for one, other in ((here, there), (there, here)):
+        merge(one / NAME, other / NAME)
+        found = {name: record.output_hash for name, record in records(one).items()}
+        assert found == {"a.png": "second", "b.png": "third"}
 
 
 def test_inputs_told_apart_by_content(photos, tmp_path, command):
