@@ -412,7 +412,9 @@ def test_an_existing_cluster_gives_the_same_bytes_and_survives_a_killed_worker(m
     from distributed import LocalCluster
 
     source, whole = many
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as cluster:
         child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2",
                         "--scheduler", cluster.scheduler_address)  # fmt: skip
         wait_for_results(tmp_path / "out", 10)

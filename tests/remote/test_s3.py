@@ -257,7 +257,7 @@ def test_workers_and_scheduler(small, tmp_path, bucket, process, command):
         n_workers=2,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         local_directory=tmp_path / "dask",
     ) as cluster:
         far = ("-f", "gaussian:sigma=1", "--scheduler", cluster.scheduler_address)
