@@ -162,7 +162,10 @@ class _Work:
     def _check_time(self) -> None:
         if self.clock is None and self.chain.needs_time:
             several = ", ".join(self.roles.candidates)
-            why = f"several columns may be it ({several})" if several else "no column tells it"
+            given = self.task.reading.time_format
+            why = f"no column tells it{f' as {given}' if given else ''}"
+            if several:
+                why = f"several columns may be it ({several})"
             raise FileError(f"{self.task.input}: {self.chain} needs the time, and {why}; name it with --time")
 
     def _look_ahead(self) -> None:

@@ -86,7 +86,8 @@ def _time(
         return (reading.time, _format(table, reading.time, reading.time_format)), []
     taken = {*reading.by, *(reading.columns or ())}
     free = [column for column in columns if column.name not in taken]
-    found = [c.name for c in free if c.kind == "time" or is_time_text(table.sample(c.name))]
+    given = reading.time_format
+    found = [c.name for c in free if c.kind == "time" or is_time_text(table.sample(c.name), given)]
     found = found or [
         c.name for c in free if c.is_numeric and is_time_name(c.name) and _counts(table, c, reading)
     ]

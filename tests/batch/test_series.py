@@ -297,7 +297,8 @@ def test_an_error_in_a_group_names_its_line(tmp_path, command):
     (["1700000000000000000", "1700000000000000500", "1700000000000001000"], [], 5e-7, "epoch-ns"),
     (["0.0", "0.1", "0.2"], [], 0.1, "epoch-s"),
     (["0", "20", "40"], ["--time-format", "epoch-ms"], 0.02, "epoch-ms"),
-    (["31.12.2023 23:59:58", "31.12.2023 23:59:59", "01.01.2024 00:00:00"], ["--time", "time", "--time-format", "%d.%m.%Y %H:%M:%S"], 1.0, "%d.%m.%Y %H:%M:%S"),
+    (["31.12.2023 23:59:58", "31.12.2023 23:59:59", "01.01.2024 00:00:00"], ["--time-format", "%d.%m.%Y %H:%M:%S"], 1.0, "%d.%m.%Y %H:%M:%S"),
+    (["12/31/1999 11:00 PM", "01/01/2000 12:00 AM", "01/01/2000 01:00 AM"], ["--time", "time", "--time-format", "%m/%d/%Y %I:%M %p"], 3600.0, "%m/%d/%Y %I:%M %p"),
     (["19991231", "20000101", "20000102"], [], 86400.0, "%Y%m%d"),
 ])  # fmt: skip
 def test_times_in_every_format(tmp_path, command, times, options, step, form):
@@ -322,6 +323,22 @@ def test_times_in_every_format(tmp_path, command, times, options, step, form):
     np.testing.assert_allclose(
         [float(line.split(",")[1]) for line in got[1:]], np.gradient([0, 1, 4], step), rtol=1e-6
     )
+
+
+def test_a_format_that_no_column_has_is_named(tmp_path, command):
+    (tmp_path / "a.csv").write_text("Zeit;x\n31.12.2023 23:59:58;1\n31.12.2023 23:59:59;2\n")
+
+    def refused(*options):
+        result = command(
+            "series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=5s", *options
+        )
+        assert result.code == 1
+        return result.err
+
+    assert "no column tells it; name it with --time" in refused()
+    assert "no column tells it as %m/%d/%Y; name it with --time" in refused("--time-format", "%m/%d/%Y")
+    given = refused("--time", "Zeit", "--time-format", "%d.%m.%Y")
+    assert "line 2, column 'Zeit': '31.12.2023 23:59:58' does not have the format %d.%m.%Y; --time-" in given
 
 
 def test_uneven_times_weigh_by_distance(tmp_path, command):

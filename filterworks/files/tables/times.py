@@ -72,13 +72,20 @@ class TimeFormat:
             shown = texts[row]
             if shown is None or not str(shown).strip():
                 raise CellError("the time is missing", row)
-            message = f"{shown!r} does not have the format {self.name}, which the column begins with"
-            raise CellError(message + "; --time-format names another", row)
+            begun = "" if self._origin is None and not row else ", which the column begins with"
+            message = f"{shown!r} does not have the format {self.name}{begun}; --time-format names another"
+            raise CellError(message, row)
         if self._origin is None and len(counts):
             self._origin = counts[0]
             self._zone = _offset(str(texts[0])) if self.name.endswith("z") else ""
         numbers = (counts - self._origin).to_numpy() if len(counts) else np.empty(0)
         return np.asarray(numbers, np.float64) / self._per_second
+
+    def reads(self, text: str) -> bool:
+        """Return whether a text is a time in this format."""
+        import polars as pl
+
+        return self._counts(pl.Series([text])).null_count() == 0
 
     @property
     def _per_second(self) -> float:
@@ -216,9 +223,15 @@ def _epoch(text: str) -> TimeFormat | None:
     return None
 
 
-def is_time_text(texts: Sequence[str]) -> bool:
-    """Return whether texts, the first of them in view, are dates and times as ISO 8601 writes them."""
+def is_time_text(texts: Sequence[str], given: str | None = None) -> bool:
+    """Return whether texts, the first of them in view, are dates and times.
+
+    As ISO 8601 writes them, or as the `given` strptime format does.
+    """
     first = next((text for text in texts if text), "")
+    if given is not None and "%" in given:
+        written = find_format([first], given)
+        return bool(first) and written is not None and written.reads(first)
     return _ISO.fullmatch(first) is not None
 
 
