@@ -24,10 +24,11 @@ from filterworks.threads import usable_threads
 
 # From so many numbers on, what follows the last kernel axis is a line of its own.
 _WIDE = 64
-# Bytes of staged samples, so that a block stays in the second-level cache.
-_STAGED = 3 << 19
-# Numbers of a line that are staged at a time.
-_CHUNK = 1 << 16
+# Bytes of staged samples, so that a block and what is made of it stay in the second-level cache.
+_STAGED = 3 << 18
+# Numbers of a line that are staged at a time: small integers grow when they are staged, and tall blocks
+# repeat less; of wider numbers whole lines are read and written faster than parts.
+_CHUNK_OF_SMALL, _CHUNK = 1 << 11, 1 << 16
 # Multiply-adds (or samples times this) below which a second thread costs more than it brings.
 _WORTH_A_THREAD, _WORTH_A_BLOCK = 4e6, 1.5e6
 _COPY_WEIGHT = 8.0
@@ -148,7 +149,10 @@ class Field:
 
     def _lay_out(self) -> None:
         line, rows, lanes = self.line, self.rows, loops.lanes_of(self.work)
-        columns = _even(line.out, max(_CHUNK // (line.stride * self.inner), 4 * line.span // line.stride))
+        chunk = _CHUNK
+        if self.problem.dtype.itemsize <= 2:
+            chunk = min(max(_STAGED // (rows.out + rows.span) // self.work.itemsize, _CHUNK_OF_SMALL), chunk)
+        columns = _even(line.out, max(chunk // (line.stride * self.inner), 4 * line.span // line.stride))
         self.columns = columns
         self.width = columns * self.inner
         staged = (columns - 1) * line.stride + line.span
