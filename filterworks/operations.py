@@ -48,11 +48,14 @@ class Operation:
     signed
         Whether the result is signed or a magnitude rather than on the scale of the data; or a
         function of the parameters that tells.
+    exceeds
+        Whether a result on the scale of the data may leave their range; or a function that tells.
     """
 
     function: Callable[..., Array]
     reach: Callable[[Parameters, int], Reach]
     signed: bool | Callable[[Parameters], bool] = False
+    exceeds: bool | Callable[[Parameters], bool] = False
 
     @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
@@ -68,6 +71,10 @@ class Operation:
     def is_signed(self, parameters: Parameters) -> bool:
         """Return whether the result with these parameters leaves the scale of the data."""
         return self.signed(parameters) if callable(self.signed) else self.signed
+
+    def may_exceed(self, parameters: Parameters) -> bool:
+        """Return whether results with these parameters may be larger or smaller than all data."""
+        return self.exceeds(parameters) if callable(self.exceeds) else self.exceeds
 
 
 def _one(parameters: Parameters, ndim: int) -> Reach:
@@ -121,6 +128,11 @@ def _weights_cancel(parameters: Parameters) -> bool:
     )
 
 
+def _is_no_mean(parameters: Parameters) -> bool:
+    taps = filters.custom.resolve_kernel(parameters.get("weights"), parameters.get("path"))
+    return bool(taps.min() < 0 or taps.sum() > 1 + 1e-9)
+
+
 def _is_derivative(parameters: Parameters) -> bool:
     return bool(np.any(parameters.get("order", 0)))
 
@@ -147,10 +159,10 @@ OPERATIONS: dict[str, Operation] = {
     "dog": Operation(filters.dog, _of_dog, True),
     "gabor": Operation(filters.gabor, _of_kernel("gabor"), True),
     "canny": Operation(filters.canny, _unbounded, True),
-    "unsharp_mask": Operation(filters.unsharp_mask, _of_sigma(default=1.0)),
-    "sharpen": Operation(filters.sharpen, _one),
-    "emboss": Operation(filters.emboss, _one),
-    "kernel": Operation(filters.kernel, _of_weights, _weights_cancel),
+    "unsharp_mask": Operation(filters.unsharp_mask, _of_sigma(default=1.0), exceeds=True),
+    "sharpen": Operation(filters.sharpen, _one, exceeds=True),
+    "emboss": Operation(filters.emboss, _one, exceeds=True),
+    "kernel": Operation(filters.kernel, _of_weights, _weights_cancel, exceeds=_is_no_mean),
 }
 
 
@@ -170,6 +182,11 @@ class Step:
     def is_signed(self) -> bool:
         """Whether the result leaves the scale of the data."""
         return self.operation.is_signed(dict(self.parameters))
+
+    @property
+    def may_exceed(self) -> bool:
+        """Whether results may be larger or smaller than all data."""
+        return self.operation.may_exceed(dict(self.parameters))
 
     def __call__(self, x: Array, **options: Any) -> Array:
         """Return the operation's result; `options` are those of every filter."""
@@ -256,6 +273,11 @@ class Chain:
     def is_signed(self) -> bool:
         """Whether the result leaves the scale of the data."""
         return any(one.is_signed for one in self.steps)
+
+    @cached_property
+    def may_exceed(self) -> bool:
+        """Whether results may be larger or smaller than all data."""
+        return any(one.may_exceed for one in self.steps)
 
     @cached_property
     def reach(self) -> Reach:

@@ -81,7 +81,7 @@ class Rendering:
             return compute(np.ascontiguousarray(pixels[..., :-1])), pixels[..., -1]
         if alpha == "straight":
             return premultiplied(pixels, compute)
-        if self.how != "clip" and pixels.dtype.kind in "iu":
+        if pixels.dtype.kind in "iu" and (self.how != "clip" or self.chain.may_exceed):
             # Integers would come back rounded and saturated before their range is looked at.
             pixels = pixels.astype(compute_dtype(pixels.dtype))
         return compute(pixels), None

@@ -177,8 +177,9 @@ def summarise(report: Report, *, quiet: bool) -> None:
         f"{', '.join(shown)} in {report.seconds:.2f} s{rate} -> {report.worklist.place.shown()}", err=True
     )
     if report.clipped:
+        results = "1 result" if report.clipped == 1 else f"{report.clipped} results"
         click.echo(
-            f"warning: in {report.clipped} results over 1 % of the samples lay outside of the pixels' range "
+            f"warning: in {results} over 1 % of the samples lay outside of the pixels' range "
             "and were cut to it; --range stretch keeps them apart",
             err=True,
         )

@@ -87,12 +87,40 @@ def test_bands_equal_the_whole(small, text, boundary, dtype):
     if boundary == "omit":  # only for weighted means
         text = text.replace("[0,3,-5]", "[0,3,5]").replace("median:size=3,boundary=omit | ", "")
     chain = Chain.parse(text)
-    whole = chain(pixels, axes=(0, 1))
-    expected, clipped = to_pixels(whole, pixels.dtype, "clip")
+    expected, _ = to_pixels(chain(pixels, axes=(0, 1)), pixels.dtype, "clip")
+    _, clipped = to_pixels(chain(pixels.astype(np.float32), axes=(0, 1)), pixels.dtype, "clip")
     for threads, unit in ((1, 1), (3, 1), (2, 16)):
         got, cut, _ = rendered(Page(pixels), text, threads=threads, unit=unit)
         np.testing.assert_array_equal(got, expected)
         assert cut == clipped
+
+
+@pytest.mark.parametrize("text", [
+    "kernel:weights=[[1,1,1],[1,1,1],[1,1,1]]",
+    "kernel:weights=[[0,-2,5,-2,0]]",
+    "unsharp_mask:sigma=3,amount=8",
+    "sharpen:amount=3 | mean:size=3",
+    "emboss:amount=4",
+    "laplace",
+    "sobel",
+])  # fmt: skip
+def test_what_is_cut_to_the_range_is_counted(text):
+    grey = COLOUR[..., 0]
+    values = Chain.parse(text)(grey.astype(np.float64))
+    beyond = np.count_nonzero((values < -0.5) | (values > 255.5))
+    assert beyond > grey.size // 100
+    shown, clipped, _ = rendered(Page(grey), text, "clip")
+    # Single precision may see a value at the very limit on its other side.
+    assert clipped == pytest.approx(beyond, abs=3)
+    assert np.abs(shown - values.clip(0, 255)).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("text", ["gaussian:sigma=2", "median:size=3", "kernel:weights=[[0.2,0.8]]"])
+def test_means_of_extremes_stay_within_them(text):
+    extremes = np.where(COLOUR[..., 0] > 90, np.uint8(255), np.uint8(0))
+    assert not Chain.parse(text).may_exceed
+    assert rendered(Page(extremes), text, "clip")[1] == 0
+    assert rendered(Page(extremes.astype(np.uint16) * 257), text, "clip")[1] == 0
 
 
 def test_the_reach_may_exceed_band_block_and_image(small):
