@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -65,10 +66,10 @@ class Volume:
         unit = sheet.unit * -(-page.unit // sheet.unit)
         down = tuple(bands((page.shape[0], per_row), tall, BAND, unit=unit))
         window = max(read.stop - read.start for read, _, _ in down) * per_row
-        depth = len(self.pages)
-        if not math.isinf(deep):
-            depth = int(max(_BLOCK // window - 2 * deep, _REACHES * deep, 1))
-        return tuple(_slabs(len(self.pages), depth, 0 if math.isinf(deep) else int(deep))), down
+        if math.isinf(deep):
+            return ((slice(0, count := len(self.pages)), slice(0, count), slice(0, count)),), down
+        depth = int(max(_BLOCK // window - 2 * deep, _REACHES * deep, 1))
+        return tuple(_slabs(len(self.pages), depth, int(deep), sheet.layers)), down
 
     def memory(self, threads: int) -> int:
         """Return about how many bytes are held at once."""
@@ -78,28 +79,55 @@ class Volume:
         samples: int = planes * rows * math.prod(self.pages[0].shape[1:])
         return samples * (threads * WORK_BYTES + (3 + 2 * threads) * self.pages[0].dtype.itemsize)
 
-    def render(self, threads: int, settled: Callable[[float], None] | None) -> int:
+    def render(
+        self,
+        threads: int,
+        settled: Callable[[float], None] | None,
+        begun: Callable[[int], tuple[int, Callable[[int, int], None]]],
+    ) -> int:
         """Filter all planes and return how many samples were cut to the range of their dtype.
 
         Parameters
         ----------
         settled
             Hears how far each block is from scipy's result, in units of what is allowed.
+        begun
+            Hears how many rows some planes have, before they are filtered; returns the first row that is not
+            written yet, and who hears how many rows are, and how many samples were cut so far.
         """
         rendering = self.rendering
         if rendering.how == "stretch":
             rendering = replace(rendering, limits=self._limits(threads))
-        cuts: list[int] = []
+        clipped = 0
         for slab in self._cut[0]:
-            work = partial(self._packed, rendering, settled, slab)
-            self._flow(slab, work, partial(self._append, slab, cuts), threads)
-            for sheet in self.sheets[slab[2]]:
+            start, after = begun(rows := self.pages[0].shape[0])
+            sheets = self.sheets[slab[2]]
+
+            def take(
+                band: Band, made: tuple[list[Any], int], sheets: Any = sheets, after: Any = after
+            ) -> None:
+                nonlocal clipped
+                for sheet, packed in zip(sheets, made[0], strict=True):
+                    sheet.append(packed)
+                clipped += made[1]
+                after(band[2].stop, clipped)
+
+            self._flow(slab, partial(self._packed, rendering, settled, slab), take, threads, start)
+            for sheet in sheets:
                 sheet.finish()
-        return sum(cuts)
+            after(rows, clipped)
+        return clipped
 
     def _flow(
-        self, slab: Band, work: Callable[[Band, Array], Any], take: Callable[[Band, Any], None], threads: int
+        self,
+        slab: Band,
+        work: Callable[[Band, Array], Any],
+        take: Callable[[Band, Any], None],
+        threads: int,
+        start: int = 0,
     ) -> None:
+        """Filter bands from the row `start` on, which one of them begins with, or none."""
+        first = sum(write.start < start for _, _, write in self._cut[1])
         pages = self.pages[slab[0]]
         # Rows come first, since bands are put together along them.
         Flow(
@@ -107,6 +135,7 @@ class Volume:
             lambda first, last: np.stack([page.rows(first, last) for page in pages], axis=1),
             work,
             take,
+            first,
         ).run(threads)
 
     def _values(
@@ -131,11 +160,6 @@ class Volume:
         sheets = self.sheets[slab[2]]
         return [sheet.pack(band[2].start, plane) for sheet, plane in zip(sheets, shown, strict=True)], clipped
 
-    def _append(self, slab: Band, cuts: list[int], _: Band, made: tuple[list[Any], int]) -> None:
-        for sheet, packed in zip(self.sheets[slab[2]], made[0], strict=True):
-            sheet.append(packed)
-        cuts.append(made[1])
-
     def _difference(self, rendering: Rendering, slab: Band, band: Band, window: Array, shown: Array) -> float:
         from filterworks.verification import reference_chain  # scipy.signal is slow to load
 
@@ -158,11 +182,16 @@ class Volume:
         return (min(found), max(found)) if found else None
 
 
-def _slabs(count: int, depth: int, reach: int) -> list[Band]:
-    """Return planes to read, to keep of them and to write."""
+def _slabs(count: int, depth: int, reach: int, layers: int) -> list[Band]:
+    """Return planes to read, to keep of them and to write.
+
+    `layers` planes are stored together: they all lie among those that are written at once, or the other way
+    round, so that no more of them than need be wait for each other.
+    """
+    outer = count if depth >= count else max(depth - depth % layers, layers)
     found = []
-    for start in range(0, count, depth):
-        stop = min(start + depth, count)
+    for start in itertools.chain(*(range(i, min(i + outer, count), depth) for i in range(0, count, outer))):
+        stop = min(start + min(depth, outer), start - start % outer + outer, count)
         first, last = max(start - reach, 0), min(stop + reach, count)
         found.append((slice(first, last), slice(start - first, stop - first), slice(start, stop)))
     return found
