@@ -58,18 +58,20 @@ class Volume:
     @cached_property
     def _cut(self) -> tuple[tuple[Band, ...], tuple[Band, ...]]:
         """How the planes, and the rows of each, are cut."""
-        page, sheet = self.pages[0], self.sheets[0]
+        page = self.pages[0]
         deep, tall, _ = self.rendering.chain.reach_along(3)
         if self.rendering.wraps:
             deep = tall = math.inf
         per_row = math.prod(page.shape[1:])
-        unit = sheet.unit * -(-page.unit // sheet.unit)
+        # The pages of a file may be stored in different ways.
+        stored = math.lcm(*{one.unit for one in self.sheets})
+        unit = stored * -(-page.unit // stored)
         down = tuple(bands((page.shape[0], per_row), tall, BAND, unit=unit))
         window = max(read.stop - read.start for read, _, _ in down) * per_row
         if math.isinf(deep):
             return ((slice(0, count := len(self.pages)), slice(0, count), slice(0, count)),), down
         depth = int(max(_BLOCK // window - 2 * deep, _REACHES * deep, 1))
-        return tuple(_slabs(len(self.pages), depth, int(deep), sheet.layers)), down
+        return tuple(_slabs(len(self.pages), depth, int(deep), self.sheets[0].layers)), down
 
     def memory(self, threads: int) -> int:
         """Return about how many bytes are held at once."""
