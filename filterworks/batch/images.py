@@ -205,19 +205,11 @@ class _Work:
             stack = Volume([pages[i] for i in members], [sheets[i] for i in members], self._rendering)
             threads, size = self._fitting(stack.memory)
             with MEMORY.held(size, self._task.memory or usual_memory()):
-                before = self._clipped
-
-                def begun(rows: int, before: int = before) -> tuple[int, Callable[[int, int], None]]:
-                    start, reach = self._step(rows)
-
-                    def after(row: int, clipped: int) -> None:
-                        self._clipped = before + clipped
-                        reach(row)
-
-                    return start, after
-
-                self._clipped = before + stack.render(threads, settled, begun)
+                stack.render(threads, settled, self._step, self._count)
         self._pages, self._samples = len(pages), sum(math.prod(page.shape) for page in pages)
+
+    def _count(self, clipped: int) -> None:
+        self._clipped += clipped
 
     def _settle(self, difference: float) -> None:
         with self._turn:

@@ -85,9 +85,10 @@ class Volume:
         self,
         threads: int,
         settled: Callable[[float], None] | None,
-        begun: Callable[[int], tuple[int, Callable[[int, int], None]]],
-    ) -> int:
-        """Filter all planes and return how many samples were cut to the range of their dtype.
+        begun: Callable[[int], tuple[int, Callable[[int], None]]],
+        cut: Callable[[int], None],
+    ) -> None:
+        """Filter all planes.
 
         Parameters
         ----------
@@ -95,30 +96,21 @@ class Volume:
             Hears how far each block is from scipy's result, in units of what is allowed.
         begun
             Hears how many rows some planes have, before they are filtered; returns the first row that is not
-            written yet, and who hears how many rows are, and how many samples were cut so far.
+            written yet, and who hears of rows that are.
+        cut
+            Hears how many samples of a block were cut to the range of their dtype.
         """
         rendering = self.rendering
         if rendering.how == "stretch":
             rendering = replace(rendering, limits=self._limits(threads))
-        clipped = 0
         for slab in self._cut[0]:
-            start, after = begun(rows := self.pages[0].shape[0])
-            sheets = self.sheets[slab[2]]
-
-            def take(
-                band: Band, made: tuple[list[Any], int], sheets: Any = sheets, after: Any = after
-            ) -> None:
-                nonlocal clipped
-                for sheet, packed in zip(sheets, made[0], strict=True):
-                    sheet.append(packed)
-                clipped += made[1]
-                after(band[2].stop, clipped)
-
-            self._flow(slab, partial(self._packed, rendering, settled, slab), take, threads, start)
-            for sheet in sheets:
+            rows = self.pages[0].shape[0]
+            start, after = begun(rows)
+            work = partial(self._packed, rendering, settled, slab)
+            self._flow(slab, work, partial(self._append, slab, cut, after), threads, start)
+            for sheet in self.sheets[slab[2]]:
                 sheet.finish()
-            after(rows, clipped)
-        return clipped
+            after(rows)
 
     def _flow(
         self,
@@ -161,6 +153,19 @@ class Volume:
             settled(self._difference(rendering, slab, band, window, shown))
         sheets = self.sheets[slab[2]]
         return [sheet.pack(band[2].start, plane) for sheet, plane in zip(sheets, shown, strict=True)], clipped
+
+    def _append(
+        self,
+        slab: Band,
+        cut: Callable[[int], None],
+        after: Callable[[int], None],
+        band: Band,
+        made: tuple[list[Any], int],
+    ) -> None:
+        for sheet, packed in zip(self.sheets[slab[2]], made[0], strict=True):
+            sheet.append(packed)
+        cut(made[1])
+        after(band[2].stop)
 
     def _difference(self, rendering: Rendering, slab: Band, band: Band, window: Array, shown: Array) -> float:
         from filterworks.verification import reference_chain  # scipy.signal is slow to load

@@ -324,9 +324,9 @@ def test_a_corrupt_input_leaves_nothing(tmp_path, small, store):
 
 
 CHAINS = {
-    "page": "median:size=5 | median:size=5 | sobel",
-    "store": "median:size=5 | median:size=5 | median:size=5 | median:size=5 | sobel",
-    "stack": "mean:size=5 | median:size=3 | mean:size=3",
+    "page": "median:size=5 | sobel",
+    "store": "median:size=5 | median:size=5 | sobel",
+    "stack": "median:size=[1,3,1] | median:size=[1,1,3] | median:size=[1,3,1] | median:size=[1,1,3] | mean:size=3",
 }
 
 
@@ -345,7 +345,7 @@ def large(tmp_path_factory):
             {"path": str(step), "coordinateTransformations": [{"type": "scale", "scale": [step, step]}]}
         )
         level = pixels[::step, ::step]
-        options = {"chunks": (64, 128), "shards": shards}
+        options = {"chunks": (128, 128), "shards": shards}
         array = group.create_array(str(step), shape=level.shape, dtype="uint16", **options)
         array[...] = level
     axes = [{"name": name, "type": "space"} for name in "yx"]
@@ -358,9 +358,15 @@ def large(tmp_path_factory):
 
 
 def started(source, out):
+    """Start a run on one core: it takes a while on any machine."""
+    core = min(os.sched_getaffinity(0))
     options = ["--volume"] if source.stem == "stack" else []
     command = ["images", source, "-o", out / source.name, "-f", CHAINS[source.stem], "-q", *options]
-    return subprocess.Popen([sys.executable, "-m", "filterworks", *command], stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, "-m", "filterworks", *command],
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+    )
 
 
 def journal_of(out):
@@ -416,11 +422,10 @@ def test_a_disk_that_is_full_costs_nothing_that_is_there(tmp_path, large, kind):
         before, result = journal_of(disk / "out")
         size = shutil.disk_usage(disk).used + (1 << 20)
         subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
-        for _ in range(2):
-            assert started(source, disk / "out").wait() == 1
-            after, _ = journal_of(disk / "out")
-            assert after[: len(before)] == before
-            assert result.exists()
+        assert started(source, disk / "out").wait() == 1
+        after, _ = journal_of(disk / "out")
+        assert after[: len(before)] == before
+        assert result.exists()
         subprocess.run(["mount", "-o", "remount,size=200m", disk], check=True)
         assert started(source, disk / "out").wait() == 0
         assert content(disk / "out" / source.name) == whole
