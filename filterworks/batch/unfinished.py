@@ -25,6 +25,7 @@ from filterworks.batch.tasks import STOPPING, LeftError
 from filterworks.errors import FilterworksError
 from filterworks.files import RowSheet, Sheet
 from filterworks.files.keeping import Stretches
+from filterworks.files.source import UnnamedFileError
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -144,12 +145,13 @@ def unfinished(folder: Path, identity: list[Any], suffix: str) -> Iterator[Unfin
 
 
 def _stays(error: BaseException | None) -> bool:
-    """Whether the same would fail again: no disk, share or memory was the reason."""
+    """Whether the same would fail again: what a file holds was the reason, not a disk, a share or memory."""
+    causes = []
     while error is not None:
-        if isinstance(error, (OSError, MemoryError)):
-            return False
+        causes.append(error)
         error = error.__cause__
-    return True
+    is_content = any(isinstance(cause, UnnamedFileError) for cause in causes)
+    return is_content and not any(isinstance(cause, (OSError, MemoryError)) for cause in causes)
 
 
 def _at_end(file: BinaryIO) -> BinaryIO:

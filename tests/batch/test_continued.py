@@ -432,3 +432,18 @@ def test_a_disk_that_is_full_costs_nothing_that_is_there(tmp_path, large, kind):
         assert sorted(os.listdir(disk / "out")) == [".filterworks.sqlite", source.name]
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_what_no_run_continues_is_removed_by_the_next(tmp_path, monkeypatch, small, store, command):
+    out = tmp_path / "out"
+    left_half(monkeypatch, task(store, out / "o.zarr"))
+    (out / "parts").rmdir()
+    assert sorted(path.suffix for path in (out / NAME).iterdir()) == [".journal", ".zarr"]
+    before = tree(out / NAME)
+    options = ("--verify", "100%", "--memory", "1kB")
+    refused = command("images", store, "-o", out / "o.zarr", "-f", "mean:size=3", *options)
+    assert refused.code == 1
+    assert tree(out / NAME) == before
+    done = command("images", store, "-o", out / "o.zarr", "-f", "sobel")
+    assert done.code == 0, done.err
+    assert sorted(os.listdir(out)) == [".filterworks.sqlite", "o.zarr"]

@@ -15,6 +15,7 @@ from filterworks.batch.tasks import LeftError
 from filterworks.batch.unfinished import NAME, sweep, unfinished
 from filterworks.errors import FileError
 from filterworks.files.keeping import Stretches
+from filterworks.files.source import UnnamedFileError
 from tests.conftest import tree
 
 LATER = 1 << 62
@@ -120,7 +121,8 @@ def test_folders_are_kept_like_files_and_removed_when_nobody_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize(("error", "cause"), [
-    (FileError("no space"), OSError(28, "no space")), (FileError("corrupt"), None), (LeftError(), None),
+    (FileError("no space"), OSError(28, "no space")), (FileError("corrupt"), UnnamedFileError("corrupt")),
+    (FileError("needs more than --memory"), None), (LeftError(), None),
 ])  # fmt: skip
 def test_what_would_fail_again_is_not_kept(tmp_path, error, cause):
     def fail():
