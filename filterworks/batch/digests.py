@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from filterworks.batch.folders import digest_of
+from filterworks.files.keeping import Stretches
 
 PIECE = 4 << 20
 
@@ -47,11 +48,12 @@ class Digest:
                 self._pieces.append(b"" if not self._pieces else self._piece.digest())
                 self._piece, self._room = hashlib.sha256(), PIECE
 
-    def rewrite(self, start: int, data: bytes) -> None:
-        """Take other bytes for some in the first piece."""
+    def rewrite(self, start: int, data: bytes) -> bool:
+        """Take other bytes for some in the first piece; return whether they lie there."""
         if start + len(data) > len(self._first):
-            raise ValueError("only bytes of the first piece can be written again")
+            return False
         self._first[start : start + len(data)] = data
+        return True
 
     def hexdigest(self) -> str:
         """Return the hash of all bytes."""
@@ -68,32 +70,43 @@ def digest(path: Path) -> str:
     """Return the hash of a file's content, or of all that a folder holds."""
     if path.is_dir():
         return digest_of(path, digest)
+    return stretch_of(path, 0, None).hexdigest()
+
+
+def stretch_of(path: Path, start: int, end: int | None) -> Digest:
+    """Return the hash of what a file holds from one place to another, or to its end."""
     found = Digest()
     with path.open("rb", buffering=0) as file:
-        while data := file.read(PIECE):
+        file.seek(start)
+        while data := file.read(PIECE if end is None else min(PIECE, end - file.tell())):
             found.update(data)
-    return found.hexdigest()
+    return found
 
 
 class HashedFile(io.RawIOBase):
-    """A file that is written from its end on, but for its first bytes, and hashed on the way.
+    """A file that is hashed as it is written from its end on, but for its first bytes.
 
     Parameters
     ----------
     file
-        Open for reading and writing, at its end: what it holds already is hashed first.
+        Open for reading and writing, at its end.
+    digest
+        Of what it holds already; None: it was written in another order.
+    stretches
+        Told of everything that is written.
+
+    Attributes
+    ----------
+    digest
+        Of what it holds by now; None as soon as it is written in another order.
+    end
+        How long it is.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, digest: Digest | None, stretches: Stretches) -> None:
         super().__init__()
-        self.file, self.digest = file, Digest()
-        self._end = self._position = file.tell()
-        file.seek(0)
-        left = self._end
-        while left:
-            data = file.read(min(left, PIECE))
-            self.digest.update(data)
-            left -= len(data)
+        self.file, self.digest, self._stretches = file, digest, stretches
+        self.end = self._position = file.tell()
 
     @property
     def name(self) -> str:
@@ -104,13 +117,20 @@ class HashedFile(io.RawIOBase):
         """Write, and take into the hash."""
         size = memoryview(data).nbytes
         self.file.write(data)
-        if self._position == self._end:
-            self.digest.update(data)
-            self._end += size
-        else:
-            self.digest.rewrite(self._position, bytes(data))
+        self._stretches.add("", self._position, size)
+        if self.digest is not None and not self._take(data):
+            self.digest = None
         self._position += size
+        self.end = max(self.end, self._position)
         return size
+
+    def _take(self, data: bytes | memoryview) -> bool:
+        """Take bytes into the hash, if they are the next ones or among the first."""
+        assert self.digest is not None  # noqa: S101  # else this is not called
+        if self._position == self.end:
+            self.digest.update(data)
+            return True
+        return self.digest.rewrite(self._position, bytes(data))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place in the file."""

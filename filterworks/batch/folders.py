@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -66,14 +67,31 @@ def digest_of(folder: Path, digest: Callable[[Path], str]) -> str:
         Returns the hash of a file.
     """
     whole = hashlib.sha256()
-    for name in sorted(
-        os.fsencode(os.path.relpath(entry.path, folder))
-        for entry in _entries(str(folder))
-        if not entry.is_dir(follow_symlinks=False)
-    ):
+    for name in sorted(map(os.fsencode, files_of(folder))):
         whole.update(len(name).to_bytes(8, "little") + name)
         whole.update(bytes.fromhex(digest(folder / os.fsdecode(name))))
     return str(whole.hexdigest())
+
+
+def files_of(folder: Path) -> Iterator[str]:
+    """Yield the names of the files below a folder, in no order."""
+    for entry in _entries(str(folder)):
+        if not entry.is_dir(follow_symlinks=False):
+            yield os.path.relpath(entry.path, folder)
+
+
+def write_through(folder: Path) -> None:
+    """Wait until the disk has everything of the file system that `folder` is on."""
+    try:
+        place = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # it has vanished, or folders cannot be opened here
+    try:
+        ctypes.CDLL(None).syncfs(place)
+    except (AttributeError, OSError):
+        getattr(os, "sync", lambda: None)()
+    finally:
+        os.close(place)
 
 
 def discard(path: Path) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import cv2
 
 from filterworks.arguments import Array
 from filterworks.batch.check import Check
-from filterworks.batch.digests import HashedFile, digest
+from filterworks.batch.digests import digest
+from filterworks.batch.folders import identity
 from filterworks.batch.memory import MEMORY, usual_memory
 from filterworks.batch.overviews import overviews as add_overviews
 from filterworks.batch.render import Grid, Rendering, grid, loosened, render
@@ -24,6 +25,7 @@ from filterworks.batch.unfinished import NAME, Progress, Unfinished, unfinished
 from filterworks.batch.volume import Volume
 from filterworks.errors import FileError, FilterworksError
 from filterworks.files import (
+    FOLDER_SUFFIXES,
     ImageReader,
     ImageWriter,
     Page,
@@ -34,6 +36,7 @@ from filterworks.files import (
     open_image,
     stacks,
 )
+from filterworks.files.keeping import Keeping
 from filterworks.files.tiff_writer import TiffSheet
 from filterworks.operations import Chain
 
@@ -75,35 +78,31 @@ class ImageTask(Task):
                 raise FileError(f"{self.input}: {refusal}")
             if self.overviews and (self.volume or partial.suffix.lower() not in _TIFF):
                 raise FileError(f"{self.input}: --overviews are for TIFFs, page by page")
-            # The planes of a stack are written in turns.
-            if self.volume or not _is_worth_keeping(reader, partial):
-                return _Work(self, reader, None).into(partial, None)
-            with unfinished(partial.parent.parent / NAME, self._identity()) as kept:
+            if not _is_worth_keeping(reader, partial):
+                return _Work(self, reader, None).into(partial)
+            with unfinished(partial.parent.parent / NAME, self._identity(), partial.suffix) as kept:
                 if kept is None:
-                    return _Work(self, reader, None).into(partial, None)
-                # The suffix says which format it has.
-                place = kept.path.with_suffix(partial.suffix)
+                    return _Work(self, reader, None).into(partial)
                 try:
-                    made = _Work(self, reader, kept).into(place, kept.file)
+                    made = _Work(self, reader, kept).into(kept.path)
                 except FileError as error:
-                    raise FileError(str(error).replace(str(place), str(partial))) from error
+                    raise FileError(str(error).replace(str(kept.path), str(partial))) from error
                 kept.finish(partial)
                 return made
 
     def _identity(self) -> list[Any]:
         """Return what decides the bytes of the result."""
-        status = os.stat(self.input)  # noqa: PTH116  # names need not be valid Unicode
         place = os.path.abspath(self.input)  # noqa: PTH100  # Path.resolve would follow a link to its target
         content = None if self.content is None else digest(Path(self.input))
         # What was not compared while it was made cannot be verified later.
-        how = [self.chain, self.range, self.quality, self.overviews, self.verify, self.output]
-        return [place, status.st_size, status.st_mtime_ns, content, *how]
+        how = [self.chain, self.range, self.quality, self.volume, self.overviews, self.verify, self.output]
+        return [place, *identity(self.input), content, *how]
 
 
 def _is_worth_keeping(reader: ImageReader, partial: Path) -> bool:
     """Return whether the result is so large that a run that comes later should continue it."""
     size = math.prod(reader.info.shape) * reader.info.dtype.itemsize * reader.info.page_count
-    return size >= _LARGE and partial.suffix.lower() in _TIFF
+    return size >= _LARGE and partial.suffix.lower() in (*_TIFF, *FOLDER_SUFFIXES)
 
 
 @lru_cache(maxsize=8)
@@ -115,18 +114,20 @@ class _Work:
     """One image on its way, and what is found out about it."""
 
     def __init__(self, task: ImageTask, reader: ImageReader, kept: Unfinished | None) -> None:
-        self._task, self._reader, self._progress = task, reader, Progress(kept)
+        self._task, self._reader, self._kept, self._progress = task, reader, kept, Progress(kept)
         self._rendering = Rendering(_chain(task.chain), task.range, axes=(0, 1, 2) if task.volume else (0, 1))
         self._turn = threading.Lock()
-        self._pages = self._sheets = self._samples = 0
+        self._pages = self._steps = self._samples = 0
         self._clipped: int = self._progress.place.get("clipped", 0)
         self._difference: float | None = self._progress.place.get("difference", 0.0) if task.verify else None
 
-    def into(self, place: Path, file: HashedFile | None) -> Made:
-        """Write the result to `place`, or to the file."""
-        opened = cast("BinaryIO | None", file)
-        how: Any = {"quality": self._task.quality, "threads": self._task.threads}
-        with create_image(place, self._reader.info, file=opened, **how) as writer:
+    def into(self, place: Path) -> Made:
+        """Write the result to `place`; what is kept of it is continued."""
+        kept = self._kept
+        file = kept.file if kept else None
+        how: Any = {"quality": self._task.quality, "threads": self._task.threads, "file": file}
+        keeping = Keeping(bool(kept.entries), kept.stretches, self._begun) if kept else None
+        with create_image(place, self._reader.info, **how, keeping=keeping) as writer:
             try:
                 if self._task.volume:
                     self._filter_volumes(writer)
@@ -137,7 +138,7 @@ class _Work:
                 raise
             except FilterworksError as error:
                 raise FileError(f"{self._task.input}: {error}") from None
-        content = file.digest.hexdigest() if file else None
+        content = file.digest.hexdigest() if file and file.digest else None
         share = self._clipped / max(self._samples, 1)
         return Made(digest=content, pages=self._pages, clipped=share, difference=self._difference)
 
@@ -157,6 +158,7 @@ class _Work:
         with MEMORY.held(size, task.memory or usual_memory()):
             how: Any = {"threads": threads, "start": start, "overwritten": room is not None}
             self._clipped = before + render(page, sheet, rendering, **how, check=check, after=after)
+            reached(page.shape[0])
             if self._has_overviews():
                 add_overviews(page, cast("TiffSheet", sheet), threads, self._begun)
         self._pages += 1
@@ -177,28 +179,37 @@ class _Work:
 
     def _begun(self, sheet: Sheet, rows: int) -> tuple[int, Callable[[int], None]]:
         """Return the first row of a new sheet that is not in the file yet, and whom to tell of rows."""
-        number, self._sheets = self._sheets, self._sheets + 1
-        self._progress.restore(number, sheet)
-        done = self._progress.place.get("sheet", 0)
-        start = self._progress.place.get("rows", 0) if number == done else rows if number < done else 0
+        return self._step(rows, range(self._progress.restore(sheet)))
 
-        def reached(row: int) -> None:
-            place = {"sheet": number, "rows": row, "clipped": self._clipped, "difference": self._difference}
-            self._progress.reach(place, done=range(number))
+    def _step(self, rows: int, done: Container[int] = ()) -> tuple[int, Callable[[int], None]]:
+        """Return the first row of the next step that is not in the result yet, and whom to tell of rows."""
+        number, self._steps = self._steps, self._steps + 1
+        reached = self._progress.place.get("step", 0)
+        start = self._progress.place.get("rows", 0) if number == reached else rows if number < reached else 0
 
-        return start, reached
+        def reach(row: int) -> None:
+            place = {"step": number, "rows": row, "clipped": self._clipped, "difference": self._difference}
+            if number >= reached:
+                self._progress.reach(place, done)
+
+        return start, reach
 
     def _filter_volumes(self, writer: ImageWriter) -> None:
         """Filter along the pages too, each stack of them by itself."""
         pages = [loosened(page) for page in self._reader.rasters()]
         sheets = writer.sheets(pages)
+        for sheet in sheets:
+            self._progress.restore(sheet)
         settled = self._settle if self._task.verify else None
         for members in stacks(self._reader.info):
             stack = Volume([pages[i] for i in members], [sheets[i] for i in members], self._rendering)
             threads, size = self._fitting(stack.memory)
             with MEMORY.held(size, self._task.memory or usual_memory()):
-                self._clipped += stack.render(threads, settled)
+                stack.render(threads, settled, self._step, self._count)
         self._pages, self._samples = len(pages), sum(math.prod(page.shape) for page in pages)
+
+    def _count(self, clipped: int) -> None:
+        self._clipped += clipped
 
     def _settle(self, difference: float) -> None:
         with self._turn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from typing import Protocol
 
 from filterworks import __version__
 from filterworks.batch.cluster import pool
-from filterworks.batch.folders import discard
+from filterworks.batch.folders import discard, write_through
 from filterworks.batch.handout import COMMIT, Handout
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Progress, Record
@@ -230,7 +229,7 @@ class _Run:
 def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
     """Do what the worklist says and return the report.
 
-    Ctrl-C (or SIGTERM) once: what is in flight is finished and recorded, large TIFFs are left where they
+    Ctrl-C (or SIGTERM) once: what is in flight is finished and recorded, large results are left where they
     stand, the rest is left for the next run. Twice: stop at once; nothing recorded is lost.
 
     Raises
@@ -264,23 +263,9 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
         report.broken = handout.broken
         report.interrupted = stop.is_set() and next(iter(worklist.unsettled()), None) is not None
     if report.done and not worklist.place.is_remote:
-        _write_through(worklist.folder)
+        write_through(worklist.folder)
     report.seconds = time.perf_counter() - start
     return report
-
-
-def _write_through(folder: Path) -> None:
-    """Wait until the disk has everything of the file system that `folder` is on."""
-    try:
-        place = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return  # it has vanished, or folders cannot be opened here
-    try:
-        ctypes.CDLL(None).syncfs(place)
-    except (AttributeError, OSError):
-        getattr(os, "sync", lambda: None)()
-    finally:
-        os.close(place)
 
 
 @contextmanager
@@ -296,12 +281,13 @@ def _partials(worklist: Worklist, ledger: Ledger) -> Iterator[Path]:
         folder.mkdir()
     except OSError as error:
         raise JobError([f"{worklist.folder}: cannot be written: {error.strerror}"]) from None
+    begun = folder.stat().st_mtime_ns
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if next(iter(worklist.unsettled()), None) is None:
-        sweep(worklist.folder)
+        sweep(worklist.folder, begun)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -57,18 +58,20 @@ class Volume:
     @cached_property
     def _cut(self) -> tuple[tuple[Band, ...], tuple[Band, ...]]:
         """How the planes, and the rows of each, are cut."""
-        page, sheet = self.pages[0], self.sheets[0]
+        page = self.pages[0]
         deep, tall, _ = self.rendering.chain.reach_along(3)
         if self.rendering.wraps:
             deep = tall = math.inf
         per_row = math.prod(page.shape[1:])
-        unit = sheet.unit * -(-page.unit // sheet.unit)
+        # The pages of a file may be stored in different ways.
+        stored = math.lcm(*{one.unit for one in self.sheets})
+        unit = stored * -(-page.unit // stored)
         down = tuple(bands((page.shape[0], per_row), tall, BAND, unit=unit))
         window = max(read.stop - read.start for read, _, _ in down) * per_row
-        depth = len(self.pages)
-        if not math.isinf(deep):
-            depth = int(max(_BLOCK // window - 2 * deep, _REACHES * deep, 1))
-        return tuple(_slabs(len(self.pages), depth, 0 if math.isinf(deep) else int(deep))), down
+        if math.isinf(deep):
+            return ((slice(0, count := len(self.pages)), slice(0, count), slice(0, count)),), down
+        depth = int(max(_BLOCK // window - 2 * deep, _REACHES * deep, 1))
+        return tuple(_slabs(len(self.pages), depth, int(deep), self.sheets[0].layers)), down
 
     def memory(self, threads: int) -> int:
         """Return about how many bytes are held at once."""
@@ -78,28 +81,47 @@ class Volume:
         samples: int = planes * rows * math.prod(self.pages[0].shape[1:])
         return samples * (threads * WORK_BYTES + (3 + 2 * threads) * self.pages[0].dtype.itemsize)
 
-    def render(self, threads: int, settled: Callable[[float], None] | None) -> int:
-        """Filter all planes and return how many samples were cut to the range of their dtype.
+    def render(
+        self,
+        threads: int,
+        settled: Callable[[float], None] | None,
+        begun: Callable[[int], tuple[int, Callable[[int], None]]],
+        cut: Callable[[int], None],
+    ) -> None:
+        """Filter all planes.
 
         Parameters
         ----------
         settled
             Hears how far each block is from scipy's result, in units of what is allowed.
+        begun
+            Hears how many rows some planes have, before they are filtered; returns the first row that is not
+            written yet, and who hears of rows that are.
+        cut
+            Hears how many samples of a block were cut to the range of their dtype.
         """
         rendering = self.rendering
         if rendering.how == "stretch":
             rendering = replace(rendering, limits=self._limits(threads))
-        cuts: list[int] = []
         for slab in self._cut[0]:
+            rows = self.pages[0].shape[0]
+            start, after = begun(rows)
             work = partial(self._packed, rendering, settled, slab)
-            self._flow(slab, work, partial(self._append, slab, cuts), threads)
+            self._flow(slab, work, partial(self._append, slab, cut, after), threads, start)
             for sheet in self.sheets[slab[2]]:
                 sheet.finish()
-        return sum(cuts)
+            after(rows)
 
     def _flow(
-        self, slab: Band, work: Callable[[Band, Array], Any], take: Callable[[Band, Any], None], threads: int
+        self,
+        slab: Band,
+        work: Callable[[Band, Array], Any],
+        take: Callable[[Band, Any], None],
+        threads: int,
+        start: int = 0,
     ) -> None:
+        """Filter bands from the row `start` on, which one of them begins with, or none."""
+        first = sum(write.start < start for _, _, write in self._cut[1])
         pages = self.pages[slab[0]]
         # Rows come first, since bands are put together along them.
         Flow(
@@ -107,6 +129,7 @@ class Volume:
             lambda first, last: np.stack([page.rows(first, last) for page in pages], axis=1),
             work,
             take,
+            first,
         ).run(threads)
 
     def _values(
@@ -131,10 +154,18 @@ class Volume:
         sheets = self.sheets[slab[2]]
         return [sheet.pack(band[2].start, plane) for sheet, plane in zip(sheets, shown, strict=True)], clipped
 
-    def _append(self, slab: Band, cuts: list[int], _: Band, made: tuple[list[Any], int]) -> None:
+    def _append(
+        self,
+        slab: Band,
+        cut: Callable[[int], None],
+        after: Callable[[int], None],
+        band: Band,
+        made: tuple[list[Any], int],
+    ) -> None:
         for sheet, packed in zip(self.sheets[slab[2]], made[0], strict=True):
             sheet.append(packed)
-        cuts.append(made[1])
+        cut(made[1])
+        after(band[2].stop)
 
     def _difference(self, rendering: Rendering, slab: Band, band: Band, window: Array, shown: Array) -> float:
         from filterworks.verification import reference_chain  # scipy.signal is slow to load
@@ -158,11 +189,16 @@ class Volume:
         return (min(found), max(found)) if found else None
 
 
-def _slabs(count: int, depth: int, reach: int) -> list[Band]:
-    """Return planes to read, to keep of them and to write."""
+def _slabs(count: int, depth: int, reach: int, layers: int) -> list[Band]:
+    """Return planes to read, to keep of them and to write.
+
+    `layers` planes are stored together: they all lie among those that are written at once, or the other way
+    round, so that no more of them than need be wait for each other.
+    """
+    outer = count if depth >= count else max(depth - depth % layers, layers)
     found = []
-    for start in range(0, count, depth):
-        stop = min(start + depth, count)
+    for start in itertools.chain(*(range(i, min(i + outer, count), depth) for i in range(0, count, outer))):
+        stop = min(start + min(depth, outer), start - start % outer + outer, count)
         first, last = max(start - reach, 0), min(stop + reach, count)
         found.append((slice(first, last), slice(start - first, stop - first), slice(start, stop)))
     return found

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from filterworks.arguments import Array
 from filterworks.errors import unknown
+from filterworks.files.keeping import Keeping
 from filterworks.files.page import Described, ImageInfo, Layout, Page, Raster
 from filterworks.files.source import Source, UnnamedFileError
 
@@ -46,9 +47,12 @@ class Sheet(Protocol):
     unit
         How many rows are stored together: all rows that are packed at once, but for the last ones of
         the page, are a multiple of it.
+    layers
+        How many planes of a volume are stored together.
     """
 
     unit: int
+    layers: int
 
     def pack(self, start: int, rows: Array) -> Any:
         """Return rows from `start` on as they are stored; any thread may do this."""
@@ -61,13 +65,17 @@ class Sheet(Protocol):
 
 
 class RowSheet(Sheet, Protocol):
-    """A page whose rows are in the file as soon as they are appended."""
+    """A page of a result that can be continued."""
 
-    def log(self) -> tuple[int, list[tuple[int, int]]]:
-        """Return where what was written since the last call begins, and its numbers and lengths."""
+    @property
+    def waits(self) -> bool:
+        """Whether rows that were appended are not in the result yet, but wait for those of other pages."""
 
-    def restore(self, position: int, log: Iterable[tuple[int, int]]) -> None:
-        """Know again what a file that is continued holds from `position` on."""
+    def log(self) -> list[Any]:
+        """Return what has to be known of what was written since the last call; plain values."""
+
+    def restore(self, log: Iterable[Any]) -> None:
+        """Know again what a result that is continued holds."""
 
 
 class Writer(Protocol):
@@ -95,7 +103,7 @@ class FolderCodec(Protocol):
     def read(self, root: Path, max_pixels: int, scratch: Path | None) -> tuple[ImageInfo, Pages]:
         """Read the metadata; the pages are decoded when they are asked for."""
 
-    Writer: Callable[[Path, ImageInfo, int, int], Writer]
+    Writer: Callable[[Path, ImageInfo, int, int, Keeping | None], Writer]
 
 
 @dataclass(frozen=True)

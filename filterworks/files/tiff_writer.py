@@ -98,6 +98,7 @@ class TiffWriter:
         self.file, self.form, self.like, self.quality = file, form, like, quality
         # A file that is continued has its first bytes.
         self.position = file.tell()
+        self._reserved = HEAD
         self._pages: list[Written] = []
         if self.position == 0:
             self.append(self._head(0))
@@ -110,8 +111,17 @@ class TiffWriter:
 
     def append(self, data: bytes | memoryview) -> None:
         """Write at the end of the file."""
+        if self._reserved > HEAD:
+            self.file.seek(self.position)
         self.file.write(data)
         self.grow(len(data))
+
+    def reserve(self, size: int) -> int:
+        """Return where so many bytes will be written; all such places lie before what is appended."""
+        start = self._reserved
+        self._reserved += size
+        self.grow(max(self._reserved - self.position, 0))
+        return start
 
     def grow(self, size: int) -> None:
         """Count so many bytes at the end of the file."""
@@ -189,11 +199,16 @@ class TiffSheet:
     ----------
     unit
         Rows of its strips or tiles.
+    layers, waits
+        Nothing is stored together with other pages.
     """
+
+    layers = 1
+    waits = False
 
     def __init__(self, writer: TiffWriter, page: Written, reserved: bool) -> None:
         self._writer, self._page, self._reserved = writer, page, reserved
-        self._start, self._log = writer.position, list[tuple[int, int]]()
+        self._log: list[tuple[int, int, int]] = []
         self.unit = _segment_shape(page.shape, page.dtype, page.style)[0]
         self._pack = _packer(page.dtype, page.style, writer.form.order, writer.quality)
         if reserved:
@@ -207,8 +222,8 @@ class TiffSheet:
         for index in range(planes * down * across):
             top = index // across % down * height
             rows = height if page.style.tile else min(height, page.shape[0] - top)
-            page.offsets[index], page.counts[index] = self._writer.position, rows * width * pixel
-            self._writer.grow(page.counts[index])
+            page.counts[index] = rows * width * pixel
+            page.offsets[index] = self._writer.reserve(page.counts[index])
 
     def pack(self, start: int, rows: Array) -> Packed:
         """Return rows from `start`, the first of a unit, as they are stored; any thread may do this."""
@@ -238,20 +253,18 @@ class TiffSheet:
                 continue
             self._page.offsets[index] = self._writer.position
             self._page.counts[index] = len(segment)
-            self._log.append((index, len(segment)))
+            self._log.append((index, self._writer.position, len(segment)))
             self._writer.append(segment)
 
-    def log(self) -> tuple[int, list[tuple[int, int]]]:
-        """Return where what was written since the last call begins, and its numbers and lengths."""
-        found = self._start, self._log
-        self._start, self._log = self._writer.position, []
+    def log(self) -> list[tuple[int, int, int]]:
+        """Return number, place and length of the strips or tiles that were written since the last call."""
+        found, self._log = self._log, []
         return found
 
-    def restore(self, position: int, log: Iterable[tuple[int, int]]) -> None:
-        """Know again what a file that is continued holds from `position` on."""
-        for index, count in log:
+    def restore(self, log: Iterable[tuple[int, int, int]]) -> None:
+        """Know again what a file that is continued holds."""
+        for index, position, count in log:
             self._page.offsets[index], self._page.counts[index] = position, count
-            position += count
 
     def finish(self) -> None:
         """End the page: there is nothing left to do."""

@@ -23,6 +23,7 @@ from filterworks.files.formats import (
     why_not,
 )
 from filterworks.files.image import naming
+from filterworks.files.keeping import Keeping
 from filterworks.files.page import Described, ImageInfo, Page, layout_of
 from filterworks.files.source import UnnamedFileError
 
@@ -100,7 +101,7 @@ class _OnePage:
 
 
 class _WholeSheet:
-    unit = 1
+    unit = layers = 1
 
     def __init__(self, page: Described, room: Array | None, write: Callable[[Page], None]) -> None:
         self._page, self._pixels, self._write = page, room, write
@@ -124,7 +125,13 @@ class _WholeSheet:
 
 @contextmanager
 def create_image(
-    path: Path, like: ImageInfo, *, quality: int = 95, threads: int = 1, file: BinaryIO | None = None
+    path: Path,
+    like: ImageInfo,
+    *,
+    quality: int = 95,
+    threads: int = 1,
+    file: BinaryIO | None = None,
+    keeping: Keeping | None = None,
 ) -> Iterator[ImageWriter]:
     """Write an image to `path` in the format of its suffix, with the metadata of `like`.
 
@@ -143,6 +150,8 @@ def create_image(
         How many may finish what is left to do when all rows are there.
     file
         Where to write instead, closed in the end. A TIFF is continued where it stands.
+    keeping
+        How a folder is continued where it stands.
 
     Raises
     ------
@@ -156,7 +165,7 @@ def create_image(
     own = _owned(like, name)
     # What fails inside and has no name yet is about this file too.
     with naming(path), opening as opened:
-        made = _writer(name, path if opened is None else opened, own, quality, threads)
+        made = _writer(name, path if opened is None else opened, own, quality, threads, keeping)
         writer = ImageWriter(path, name, own, made)
         yield writer
         if writer.count == 0:
@@ -164,10 +173,12 @@ def create_image(
         made.close()
 
 
-def _writer(name: str, file: BinaryIO | Path, like: ImageInfo, quality: int, threads: int) -> Writer:
+def _writer(
+    name: str, file: BinaryIO | Path, like: ImageInfo, quality: int, threads: int, keeping: Keeping | None
+) -> Writer:
     codec = FORMATS[name].codec
     if isinstance(file, Path):
-        return cast("FolderCodec", codec).Writer(file, like, quality, threads)
+        return cast("FolderCodec", codec).Writer(file, like, quality, threads, keeping)
     if codec.MANY_PAGES:
         return cast("RowCodec", codec).Writer(file, like, quality)
     write = cast("PageCodec", codec).write

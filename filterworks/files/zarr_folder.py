@@ -7,6 +7,7 @@ import os
 import stat
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -129,6 +130,8 @@ class Spool:
 
     def __init__(self, folder: Path | None, cell: int, per_slot: int) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # closed by close()
+        # Or by a failure that ends all.
+        weakref.finalize(self, self._file.close)
         self._cell, self._per_slot = cell, per_slot
         self._free: list[int] = []
         self._slots = 0

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from filterworks.arguments import Array
+from filterworks.files.keeping import Begun, Keeping, anew
 from filterworks.files.source import UnnamedFileError
 from filterworks.files.zarr_arrays import ArrayReader, Place, Plan, ZarrPage
 from filterworks.files.zarr_folder import Folder
@@ -58,7 +59,7 @@ def _wide(dtype: np.dtype[Any], count: int) -> np.dtype[Any]:
     return np.dtype(np.int32 if dtype.itemsize < 4 and count <= 1 << 15 else np.int64)
 
 
-def rebuild(root: Path, above: Plan, level: Plan, threads: int) -> None:
+def rebuild(root: Path, above: Plan, level: Plan, threads: int, keeping: Keeping | None = None) -> None:
     """Write a level from the one above it, some rows at a time.
 
     Parameters
@@ -67,16 +68,19 @@ def rebuild(root: Path, above: Plan, level: Plan, threads: int) -> None:
         Of the store in which both lie.
     threads
         How many rows of chunks are made at once.
+    keeping
+        How a store is continued.
     """
     reader = ArrayReader(Folder(root), above, root.parent)
-    writer = ArrayWriter(root, level, threads)
+    writer = ArrayWriter(root, level, threads, keeping.stretches if keeping else None)
+    begun = keeping.begun if keeping else anew
     groups = [bins(above.layout.shape[axis], level.layout.shape[axis]) for axis in level.axes.planes]
     try:
         for plane in level.planes():
             members = list(
                 itertools.product(*(range(*parts[at]) for parts, at in zip(groups, plane, strict=True)))
             )
-            _rebuild_plane(reader, writer, plane, members)
+            _rebuild_plane(reader, writer, plane, members, begun)
             for member in members:
                 reader.done(member)
     finally:
@@ -84,26 +88,34 @@ def rebuild(root: Path, above: Plan, level: Plan, threads: int) -> None:
         writer.close()
 
 
-def _rebuild_plane(reader: ArrayReader, writer: ArrayWriter, plane: Place, members: list[Place]) -> None:
+def _rebuild_plane(
+    reader: ArrayReader, writer: ArrayWriter, plane: Place, members: list[Place], begun: Begun
+) -> None:
     above, level = reader.plan, writer.plan
     pages = [reader.page(member) for member in members]
     sheet = writer.sheet(plane)
+    begin, after = begun(sheet, level.shape[0])
     rows, columns = (bins(above.shape[axis], level.shape[axis]) for axis in (0, 1))
     tall, wide = rows[0][1] - rows[0][0], columns[0][1] - columns[0][0]
     # Rows of the level that one row of chunks of the level above becomes.
     step = max(1, pages[0].unit // tall)
     dtype = _wide(level.layout.dtype, len(pages) * 4 * tall * wide)
 
-    def work(start: int) -> Any:
+    def work(start: int) -> tuple[int, Any]:
         parts = rows[start : start + sheet.unit]
         made = np.empty((len(parts), *level.shape[1:]), level.layout.dtype)
         for first in range(0, len(parts), step):
             some = parts[first : first + step]
             made[first : first + step] = _mean(pages, some, columns, dtype, level.layout.dtype)
-        return sheet.pack(start, made)
+        return start + len(parts), sheet.pack(start, made)
 
-    in_order(work, sheet.append, range(0, len(rows), sheet.unit), writer.threads)
+    def take(made: tuple[int, Any]) -> None:
+        sheet.append(made[1])
+        after(made[0])
+
+    in_order(work, take, range(begin, len(rows), sheet.unit), writer.threads)
     sheet.finish()
+    after(len(rows))
 
 
 def _mean(

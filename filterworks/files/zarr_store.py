@@ -21,6 +21,7 @@ import numpy as np
 
 from filterworks.arguments import Array
 from filterworks.files.formats import STORE_METADATA
+from filterworks.files.keeping import Keeping
 from filterworks.files.page import Described, ImageInfo, Layout, Metadata, Raster
 from filterworks.files.source import MAX_PIXELS, UnnamedFileError
 from filterworks.files.zarr_arrays import ArrayReader, Axes, Place, Plan, axes_of
@@ -216,17 +217,22 @@ def _refuse_empty_promises(folder: Folder, pictures: tuple[Picture, ...], max_pi
 
 
 class Writer:
-    """Writes the pages of a store one after the other, into a folder that is not there yet."""
+    """Writes the pages of a store one after the other, into a folder that is continued or not there yet."""
 
-    def __init__(self, root: Path, like: ImageInfo, quality: int, threads: int) -> None:
-        self._root, self._like, self._threads = root, like, threads
+    def __init__(
+        self, root: Path, like: ImageInfo, quality: int, threads: int, keeping: Keeping | None = None
+    ) -> None:
+        self._root, self._like, self._threads, self._keeping = root, like, threads, keeping
         self._own: Zarr | None = like.metadata.own
         self._planes: Iterator[tuple[ArrayWriter, Place]] | None = None
         self._keeps_open = False
         self._open: list[ArrayWriter] = []
-        root.mkdir()
-        if self._own is not None:
-            self._copy(self._own)
+        # What is copied is there before anything is told of.
+        self._is_begun = keeping is not None and keeping.is_begun
+        if not self._is_begun:
+            root.mkdir()
+            if self._own is not None:
+                self._copy(self._own)
 
     def _copy(self, original: Zarr) -> None:
         """Copy everything but the chunks that will be written."""
@@ -250,6 +256,11 @@ class Writer:
         with source, target.open("xb") as file:
             while data := source.read(1 << 20):
                 file.write(data)
+            self._tell(name, file.tell())
+
+    def _tell(self, name: str, size: int) -> None:
+        if self._keeping is not None:
+            self._keeping.stretches.add(name, 0, size)
 
     def sheet(self, page: Described, room: Array | None = None, *, reserved: bool = False) -> ZarrSheet:
         """Begin a page; `reserved`: others will be begun before it is finished."""
@@ -266,10 +277,11 @@ class Writer:
 
     def _begin_image(self, page: Described) -> Picture:
         name, documents = new_image(page, self._like)
-        for place, document in documents.items():
-            target = self._root / place
+        for place, document in documents.items() if not self._is_begun else ():
+            target, data = self._root / place, json.dumps(document, indent=2).encode()
             target.parent.mkdir(exist_ok=True)
-            target.write_text(json.dumps(document, indent=2), encoding="utf-8")
+            target.write_bytes(data)
+            self._tell(place, len(data))
         rank, has_channels = len(documents[f"{name}/zarr.json"]["shape"]), len(page.shape) == 3
         axes = Axes(rank - 2, rank - 1, 0 if has_channels else None, tuple(range(has_channels, rank - 2)))
         return Picture(Plan(name, parse_v3(documents[f"{name}/zarr.json"]), axes))
@@ -278,7 +290,8 @@ class Writer:
         for picture in own.pictures:
             if not self._keeps_open:
                 self._finish()
-            writer = ArrayWriter(self._root, picture.array, self._threads)
+            stretches = self._keeping.stretches if self._keeping else None
+            writer = ArrayWriter(self._root, picture.array, self._threads, stretches)
             self._open.append(writer)
             for plane in picture.array.planes():
                 yield writer, plane
@@ -292,4 +305,4 @@ class Writer:
         self._finish()
         for picture in self._own.pictures if self._own is not None else ():
             for above, level in itertools.pairwise((picture.array, *picture.levels)):
-                rebuild(self._root, above, level, self._threads)
+                rebuild(self._root, above, level, self._threads, self._keeping)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from filterworks.arguments import Array
+from filterworks.files.keeping import Stretches
 from filterworks.files.source import UnnamedFileError
 from filterworks.files.zarr_arrays import Place, Plan
 from filterworks.files.zarr_codecs import Bytes, checksum
@@ -23,9 +24,11 @@ from filterworks.threads import share
 _Task = TypeVar("_Task")
 _Made = TypeVar("_Made")
 _ABSENT = (1 << 64) - 1
+# A chunk in a shard: its place, where it lies, and its length: none if it holds nothing but `fill`.
+_Put = tuple[Place, int, int]
 # What belongs into one chunk: its place, and the chunk as it is stored; None for one full of `fill`.
 Packed = list[tuple[Place, Bytes | None]]
-# Or the first cell in the spool, and the samples of the plane that lie there.
+# Or a cell of the slab in the spool, and the samples of the plane that lie there.
 Spooled = list[tuple[int, Array]]
 
 
@@ -41,10 +44,21 @@ class _Shard:
 
 @dataclass
 class ChunkWriter:
-    """Writes the chunks of one array, each of them once, by any thread."""
+    """Writes the chunks of one array, each of them once, by any thread.
+
+    Parameters
+    ----------
+    folder, layout
+        Of the array.
+    stretches
+        To be told of what is written, by names that begin with `name`.
+    """
 
     folder: Path
     layout: Layout
+    stretches: Stretches | None = None
+    name: str = ""
+    _log: list[_Put] = field(default_factory=list)
     _made: set[Path] = field(default_factory=set)
     _shards: dict[Place, _Shard] = field(default_factory=dict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -65,6 +79,22 @@ class ChunkWriter:
                 # A chunk that is there already would be an error of ours: it is never written twice.
                 with self._path(place).open("xb") as file:
                     file.write(packed)
+                self._tell(place, 0, len(packed))
+
+    def _tell(self, at: Place, start: int, size: int) -> None:
+        if self.stretches is not None:
+            name = self.layout.name(at)
+            self.stretches.add(f"{self.name}/{name}" if self.name else name, start, size)
+
+    def log(self) -> list[_Put]:
+        """Return what was put into shards since the last call."""
+        found, self._log = self._log, []
+        return found
+
+    def restore(self, log: Iterable[_Put]) -> None:
+        """Know again what shards hold."""
+        for place, position, size in log:
+            self._enter(tuple(place), position, size)
 
     def _path(self, place: Place) -> Path:
         path = self.folder / self.layout.name(place)
@@ -74,25 +104,36 @@ class ChunkWriter:
         return path
 
     def _put_into_shard(self, place: Place, packed: Bytes | None) -> None:
-        per_shard = self.layout.per_shard
-        at = tuple(place // n for place, n in zip(place, per_shard, strict=True))
-        shard = self._shards.get(at)
-        if shard is None:
-            shard = self._shards[at] = self._begin(at)
+        at, shard = self._shard_of(place)
+        position, size = shard.position, 0 if packed is None else len(packed)
         if packed is not None:
-            path = self._path(at)
-            with path.open("r+b" if shard.exists else "xb") as file:
-                file.seek(shard.position)
+            with self._path(at).open("r+b" if shard.exists else "xb") as file:
+                file.seek(position)
                 file.write(packed)
-            shard.table[tuple(i % n for i, n in zip(place, per_shard, strict=True))] = (
-                shard.position,
-                len(packed),
-            )
-            shard.position += len(packed)
-            shard.exists = True
+            self._tell(at, position, size)
+        if self.stretches is not None:
+            self._log.append((place, position, size))
+        if self._enter(place, position, size):
+            self._finish(at, shard)
+
+    def _shard_of(self, place: Place) -> tuple[Place, _Shard]:
+        at = tuple(i // n for i, n in zip(place, self.layout.per_shard, strict=True))
+        if at not in self._shards:
+            self._shards[at] = self._begin(at)
+        return at, self._shards[at]
+
+    def _enter(self, place: Place, position: int, size: int) -> bool:
+        """Count a chunk of a shard, and return whether it was the last one."""
+        at, shard = self._shard_of(place)
+        if size:
+            inside = tuple(i % n for i, n in zip(place, self.layout.per_shard, strict=True))
+            shard.table[inside] = position, size
+            shard.position, shard.exists = position + size, True
         shard.remaining -= 1
-        if shard.remaining == 0:
-            self._finish(at, self._shards.pop(at))
+        if shard.remaining:
+            return False
+        del self._shards[at]
+        return True
 
     def _begin(self, at: Place) -> _Shard:
         layout = self.layout
@@ -108,9 +149,13 @@ class ChunkWriter:
         if not shard.exists:
             return
         data = shard.table.tobytes()
+        if self.layout.index_checked:
+            data += checksum(data)
+        start = 0 if self.layout.index_first else shard.position
         with self._path(at).open("r+b") as file:
-            file.seek(0 if self.layout.index_first else shard.position)
-            file.write(data + checksum(data) if self.layout.index_checked else data)
+            file.seek(start)
+            file.write(data)
+        self._tell(at, start, len(data))
 
 
 def _is_full_of(chunk: Array, fill: Any) -> bool:
@@ -127,37 +172,36 @@ class ArrayWriter:
     Planes that are packed together wait in a spool on disk until the last of them is there.
     """
 
-    def __init__(self, root: Path, plan: Plan, threads: int) -> None:
+    def __init__(self, root: Path, plan: Plan, threads: int, stretches: Stretches | None = None) -> None:
         self.plan, self.threads, self._scratch = plan, threads, root.parent
-        self.chunks = ChunkWriter(root / plan.name if plan.name else root, plan.layout)
+        folder = root / plan.name if plan.name else root
+        self.chunks = ChunkWriter(folder, plan.layout, stretches, plan.name)
         self._spool: Spool | None = None
         self._slabs: dict[Place, tuple[int, int]] = {}
 
+    @property
+    def waits(self) -> bool:
+        """Whether planes are in the spool."""
+        return bool(self._slabs)
+
     def sheet(self, plane: Place) -> ZarrSheet:
         """Begin a plane."""
-        if self.plan.depth == 1:
-            return ZarrSheet(self, plane, None)
-        return ZarrSheet(self, plane, self._slot(self.plan.slab(plane)[0]))
+        return ZarrSheet(self, plane)
 
-    def _slot(self, slab: Place) -> int:
-        """Return the first cell of a slab in the spool."""
+    def keep(self, slab: Place, cells: Spooled) -> None:
+        """Let the parts of a plane wait for those that share their chunks."""
         plan = self.plan
         if self._spool is None:
             cell = math.prod(plan.cell) * plan.layout.dtype.itemsize
             self._spool = Spool(self._scratch, cell, math.prod(plan.grid) * plan.depth)
         if slab not in self._slabs:
             self._slabs[slab] = self._spool.take(), plan.sharing(slab)
-        return self._slabs[slab][0]
-
-    def keep(self, cells: Spooled) -> None:
-        """Let the parts of a plane wait for those that share their chunks."""
-        assert self._spool is not None  # noqa: S101  # cells are numbered in it
+        first = self._slabs[slab][0]
         for cell, values in cells:
-            self._spool.write(cell, values)
+            self._spool.write(first + cell, values)
 
-    def finished(self, plane: Place) -> None:
-        """Pack a slab when the last of its planes is there."""
-        slab = self.plan.slab(plane)[0]
+    def finished(self, slab: Place) -> None:
+        """Count a plane of a slab, and pack the slab when it was the last; what is packed already stays."""
         if slab not in self._slabs or self._spool is None:
             return
         first, remaining = self._slabs[slab]
@@ -203,11 +247,20 @@ class ZarrSheet:
     ----------
     unit
         Rows of a chunk.
+    layers
+        Planes of a chunk, along the axis that makes them a volume.
     """
 
-    def __init__(self, writer: ArrayWriter, plane: Place, first: int | None) -> None:
-        self._writer, self._plane, self._first = writer, plane, first
-        self.unit = writer.plan.cell[0]
+    def __init__(self, writer: ArrayWriter, plane: Place) -> None:
+        self._writer, plan = writer, writer.plan
+        self._slab, self._number = plan.slab(plane)
+        self.unit = plan.cell[0]
+        self.layers = 1 if plan.axes.depth is None else plan.layout.inner[plan.axes.depth]
+
+    @property
+    def waits(self) -> bool:
+        """Whether planes of the array wait for those that share their chunks."""
+        return self._writer.waits
 
     def pack(self, start: int, rows: Array) -> Packed | Spooled:
         """Return rows from `start`, the first of a chunk, as they are stored; any thread may do this."""
@@ -220,11 +273,10 @@ class ZarrSheet:
                 for k in range(plan.grid[2]):
                     part = image[top : top + height, j * width : (j + 1) * width, k * depth : (k + 1) * depth]
                     parts.append((((start + top) // height, j, k), self._filled(part)))
-        if self._first is None:
-            slab, chunks = plan.slab(self._plane)[0], self._writer.chunks
-            return [(plan.place(slab, cell), chunks.pack(plan.as_chunk(part))) for cell, part in parts]
-        number = self._first + plan.slab(self._plane)[1]
-        return [(number + plan.cell_number(cell) * plan.depth, part) for cell, part in parts]
+        if plan.depth == 1:
+            chunks = self._writer.chunks
+            return [(plan.place(self._slab, cell), chunks.pack(plan.as_chunk(part))) for cell, part in parts]
+        return [(self._number + plan.cell_number(cell) * plan.depth, part) for cell, part in parts]
 
     def _filled(self, part: Array) -> Array:
         """Return a part in a cell of full size; beyond the edge of the array lies `fill`."""
@@ -237,15 +289,23 @@ class ZarrSheet:
 
     def append(self, packed: Any) -> None:
         """Write what was packed; the rows must come in order."""
-        if self._first is not None:
-            self._writer.keep(packed)
+        if self._writer.plan.depth > 1:
+            self._writer.keep(self._slab, packed)
             return
         for place, data in packed:
             self._writer.chunks.put(place, data)
 
     def finish(self) -> None:
         """End the plane."""
-        self._writer.finished(self._plane)
+        self._writer.finished(self._slab)
+
+    def log(self) -> list[_Put]:
+        """Return what was put into shards of the array since the last call."""
+        return self._writer.chunks.log()
+
+    def restore(self, log: Iterable[_Put]) -> None:
+        """Know again what shards of the array hold."""
+        self._writer.chunks.restore(log)
 
 
 def in_order(
