@@ -9,18 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filterworks.files import FOLDER_SUFFIXES
-
-
-def is_store(name: str) -> bool:
-    """Return whether a folder of this name is one image rather than a folder of images.
-
-    Examples
-    --------
-    >>> is_store("scans/brain.ome.zarr"), is_store("scans")
-    (True, False)
-    """
-    return name.lower().endswith(FOLDER_SUFFIXES)
+from filterworks.files import is_store
 
 
 def identity(path: str | Path) -> tuple[int, int]:

@@ -27,7 +27,7 @@ from tests.conftest import tree
 @pytest.fixture
 def parts(monkeypatch):
     """Parts of the smallest size that S3 takes, so that a test's file has several."""
-    monkeypatch.setattr(s3, "_PART", 5 << 20)
+    monkeypatch.setattr(s3, "PART", 5 << 20)
 
 
 def large(tmp_path):
