@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from filterworks.files import is_store
@@ -54,14 +54,20 @@ def digest_of(folder: Path, digest: Callable[[Path], str]) -> str:
     digest
         Returns the hash of a file.
     """
-    whole = hashlib.sha256()
-    for name in sorted(
+    names = sorted(
         os.fsencode(os.path.relpath(entry.path, folder))
         for entry in _entries(str(folder))
         if not entry.is_dir(follow_symlinks=False)
-    ):
+    )
+    return joined((name, digest(folder / os.fsdecode(name))) for name in names)
+
+
+def joined(files: Iterable[tuple[bytes, str]]) -> str:
+    """Return the hash of a folder from the names of its files, in order, and their hashes."""
+    whole = hashlib.sha256()
+    for name, content in files:
         whole.update(len(name).to_bytes(8, "little") + name)
-        whole.update(bytes.fromhex(digest(folder / os.fsdecode(name))))
+        whole.update(bytes.fromhex(content))
     return str(whole.hexdigest())
 
 
