@@ -24,6 +24,8 @@ _LONGEST_UNTOLD = 4 << 30
 # What tells one content from another, the best first: names differ from store to store.
 _CHECKSUMS = ("ETag", "md5Hash", "crc32c", "etag", "Content-MD5", "Digest")
 _TIMES = ("Last-Modified", "LastModified", "updated", "mtime", "created")
+# What a store says where there is something that must not be replaced.
+_STANDS = ("exists", "changed")
 # Bytes that are held at once, per transfer.
 PART = 16 << 20
 
@@ -174,7 +176,13 @@ class Store:
         """
         if not replace and self.identity(key) is not None:
             return self._same(place, key)
-        self.call(key, lambda: self.system.put_file(str(place), str(self.url(key))))
+        how = self._how(replace)
+        try:
+            self.call(key, lambda: self.system.put_file(str(place), str(self.url(key)), **how))
+        except StoreError as error:
+            if how and error.kind in _STANDS:
+                return self._same(place, key)
+            raise
         found = self.identity(key)
         if found is None or found.size != place.stat().st_size:
             raise StoreError(
@@ -210,8 +218,18 @@ class Store:
         """Write a small object; return False where there is one that must not be replaced."""
         if not replace and self.identity(key) is not None:
             return False
-        self.call(key, lambda: self.system.pipe_file(str(self.url(key)), data))
+        how = self._how(replace)
+        try:
+            self.call(key, lambda: self.system.pipe_file(str(self.url(key)), data, **how))
+        except StoreError as error:
+            if how and error.kind in _STANDS:
+                return self.read(key) == data  # the answer to an earlier try may have been lost
+            raise
         return True
+
+    def _how(self, replace: bool) -> dict[str, str]:
+        """Return how to put so that the store itself refuses where there is something, if it can."""
+        return {"mode": "create"} if self.root.scheme == "gs" and not replace else {}
 
     def remove(self, key: str) -> None:
         """Remove an object if it is there."""
