@@ -12,19 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from filterworks.batch.digests import digest
-from filterworks.batch.folders import discard, identity
+from filterworks.batch.folders import discard
 from filterworks.batch.job import AnyJob
 from filterworks.batch.kinds import make_any_job
 from filterworks.batch.ledger import Ledger, Record
+from filterworks.batch.located import located
+from filterworks.batch.places import Place
 from filterworks.batch.run import is_drawn
-from filterworks.batch.tasks import perform
-from filterworks.errors import FilterworksError, JobError
+from filterworks.batch.tasks import Task, perform
+from filterworks.errors import FileError, FilterworksError, JobError
 from filterworks.files import IMAGE_SUFFIXES, open_image
+from filterworks.files.retrying import StoreError, is_lost
 from filterworks.threads import thread_count
 
 # Results that are looked at together: enough for all threads, few in memory.
 _BATCH = 256
+# Results in a store are waited for, not computed.
+_ABREAST = 8
 # A codec of another version may pack the same pixels otherwise; lossy ones may round otherwise.
 _GREY_LEVELS = 1
 _LOSSY_LEVELS = 8
@@ -74,28 +78,35 @@ class Audit:
         }
 
 
-def audit_folder(folder: Path, ledger: Ledger, sample: float) -> Audit:
+def audit_results(place: Place, ledger: Ledger, sample: float) -> Audit:
     """Re-hash every recorded result and make a share of them again.
 
     Parameters
     ----------
-    folder, ledger
+    place, ledger
         Where the results lie, and their record.
     sample
         The share to make again, from 0 to 1; the same results in every audit.
+
+    Raises
+    ------
+    StoreError
+        If a store is out of reach.
     """
     report = Audit()
     recipes: dict[str, AnyJob | str] = {}
     records = ledger.results()
-    with ThreadPoolExecutor(thread_count()) as executor, tempfile.TemporaryDirectory() as scratch:
+    threads = max(thread_count(), _ABREAST if place.is_remote else 1)
+    with ThreadPoolExecutor(threads) as executor, tempfile.TemporaryDirectory() as scratch:
         Path(scratch, "again").mkdir()
         while batch := list(islice(records, _BATCH)):
             for record in batch:
                 if record.signature not in recipes:
                     recipes[record.signature] = _job(ledger, record.signature)
             # What is made again may leave something beside its folder.
-            judge = _Judge(folder, Path(scratch, "again"), sample, recipes)
-            for kind, finding in executor.map(judge, batch):
+            judge = _Judge(place, Path(scratch, "again"), sample, recipes)
+            tags = [(ledger.tags(record.output) or ("", ""))[0] for record in batch]
+            for kind, finding in executor.map(judge, batch, tags):
                 report.total += 1
                 report.intact += kind in ("intact", "same", "unproved", "wrong")
                 report.recomputed += kind == "same"
@@ -121,72 +132,98 @@ def _job(ledger: Ledger, signature: str) -> AnyJob | str:
 
 @dataclass(frozen=True)
 class _Judge:
-    folder: Path
+    place: Place
     scratch: Path
     sample: float
     jobs: dict[str, AnyJob | str]
 
-    def __call__(self, record: Record) -> tuple[str, Finding]:
-        """Return what a result is: intact, the same when made again, or one of the findings."""
+    def __call__(self, record: Record, tag: str) -> tuple[str, Finding]:
+        """Return what a result is: intact, the same when made again, or one of the findings.
+
+        Parameters
+        ----------
+        record
+            What the ledger says.
+        tag
+            Of its input, if that lies in a store.
+        """
         kind, reason = self._looked_at(record)
         if kind == "intact" and is_drawn(record.output, self.sample):
-            kind, reason = self._made_again(record)
-        return kind, Finding(str(self.folder / record.output), record.input, reason)
+            kind, reason = self._made_again(record, tag)
+        return kind, Finding(self.place.shown(record.output), record.input, reason)
 
     def _looked_at(self, record: Record) -> tuple[str, str]:
-        place = self.folder / record.output
+        shown = self.place.shown(record.output)
+        result = located(shown)
         try:
-            size, _ = identity(place)
-            if size != record.output_size:
-                return "changed", f"has {size} bytes, {record.output_size} are recorded"
-            if digest(place) != record.output_hash:
+            if result.size != record.output_size:
+                return "changed", f"has {result.size} bytes, {record.output_size} are recorded"
+            if result.digest() != record.output_hash:
                 return "changed", "its content is not what was recorded"
         except FileNotFoundError:
             return "missing", "does not exist"
-        except OSError as error:
-            return "missing", f"cannot be read: {error.strerror}"
+        except (OSError, StoreError) as error:
+            return "missing", f"cannot be read: {_told(error, shown)}"
         if record.error:
             return "changed", f"is from before its input changed; since then it failed: {record.error}"
         return "intact", ""
 
-    def _made_again(self, record: Record) -> tuple[str, str]:
+    def _made_again(self, record: Record, tag: str) -> tuple[str, str]:
         job = self.jobs[record.signature]
         if isinstance(job, str):
             return "unproved", job
-        changed = _input_problem(record)
+        changed = _input_problem(record, tag)
         if changed:
             return "unproved", changed
-        task = job.task(
-            input=record.input,
-            output=str(self.folder / record.output),
+        try:
+            with located(record.input).at_hand(self.scratch) as source:
+                outcome = perform(self._task(job, record, source))
+        except (OSError, FileError) as error:
+            return "unproved", f"its input cannot be read any more: {_told(error, record.input)}"
+        if outcome.state == "failed":
+            return "wrong", (outcome.error or "").replace(str(source), record.input)
+        again = Path(outcome.partial)
+        try:
+            if outcome.digest == record.output_hash:
+                return "same", ""
+            with located(self.place.shown(record.output)).at_hand(self.scratch) as result:
+                return _compared(result, again)
+        except (OSError, FileError) as error:
+            return "missing", f"cannot be read: {_told(error, self.place.shown(record.output))}"
+        finally:
+            discard(again)
+
+    def _task(self, job: AnyJob, record: Record, source: Path) -> Task:
+        return job.task(
+            input=str(source),
+            output=record.output,
             partial=str(self.scratch / f"again{Path(record.output).suffix}"),
             known=None,
             content=None,
             threads=1,
             is_drawn=True,
         )
-        outcome = perform(task)
-        if outcome.state == "failed":
-            return "wrong", outcome.error or ""
-        again = Path(outcome.partial)
-        try:
-            if outcome.digest == record.output_hash:
-                return "same", ""
-            return _compared(self.folder / record.output, again)
-        finally:
-            discard(again)
 
 
-def _input_problem(record: Record) -> str | None:
+def _told(error: OSError | FileError, shown: str) -> str:
+    """Return why something cannot be read, without its name; a store out of reach ends the audit."""
+    if is_lost(error):
+        raise error
+    return (error.strerror or "") if isinstance(error, OSError) else str(error).removeprefix(f"{shown}: ")
+
+
+def _input_problem(record: Record, tag: str) -> str | None:
     """Return why an input is not the one that the result was made from, or None."""
-    source = Path(record.input)
+    source = located(record.input)
     try:
         if record.input_hash is not None:
-            same = digest(source) == record.input_hash
+            same = source.digest() == record.input_hash
         else:
-            same = identity(source) == (record.input_size, record.input_mtime_ns)
-    except OSError as error:
-        return f"its input cannot be read any more: {error.strerror}"
+            same = source.is_same(record.input_size, record.input_mtime_ns, tag)
+    except FileNotFoundError:
+        return "its input does not exist any more"
+    except (OSError, StoreError) as error:
+        return f"its input cannot be read any more: {_told(error, record.input)}"
     return None if same else "its input has changed since"
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from filterworks.batch.folders import discard
 from filterworks.batch.ledger import Ledger
+from filterworks.batch.located import fetched
 from filterworks.batch.plan import covers
 from filterworks.batch.tasks import Made, Outcome, Task
 from filterworks.batch.worklist import Item
 from filterworks.errors import FileError, FilterworksError
-from filterworks.files.retrying import StoreError, is_lost
+from filterworks.files.retrying import is_lost
 from filterworks.files.stores import Identity, store_of
+from filterworks.files.trees import put_tree
 from filterworks.files.urls import is_url, parse_url
-
-# Longer ones are no suffixes but parts of a name.
-_SUFFIX = 12
 
 
 def carried(task: Task, item: Item, ledger: Ledger, *, overwrite: bool, at_worker: bool) -> CarriedTask:
@@ -70,18 +70,11 @@ class CarriedTask(Task):
         """Fetch the input beside `partial`, if it is remote, and write the result there."""
         if self.expected is None:
             return self.inner.make(partial)
-        url = parse_url(self.input)
-        suffixes = [s for s in PurePosixPath(url.name).suffixes[-2:] if len(s) <= _SUFFIX]
-        fetched = partial.with_name(f"{partial.name}-input{''.join(suffixes)}")
-        try:
-            store_of(url).fetch(url.key, self.expected, fetched)
-            return dataclasses.replace(self.inner, input=str(fetched)).make(partial)
-        except StoreError:
-            raise
-        except FilterworksError as error:
-            raise FileError(str(error).replace(str(fetched), self.input)) from None
-        finally:
-            fetched.unlink(missing_ok=True)
+        with fetched(parse_url(self.input), self.expected, partial) as copy:
+            try:
+                return dataclasses.replace(self.inner, input=str(copy)).make(partial)
+            except FilterworksError as error:
+                raise FileError(str(error).replace(str(copy), self.input)) from None
 
     def delivered(self, outcome: Outcome) -> Outcome:
         """Put a result into the store; the outcome then bears its tag there."""
@@ -89,14 +82,17 @@ class CarriedTask(Task):
             return outcome
         url, partial = parse_url(self.output), Path(outcome.partial)
         try:
-            identity = store_of(url).put(partial, url.key, replace=self.replace)
+            if partial.is_dir():
+                identity = put_tree(store_of(url), partial, url.key, replace=self.replace)
+            else:
+                identity = store_of(url).put(partial, url.key, replace=self.replace)
         except (FilterworksError, OSError) as error:
             stands = getattr(error, "kind", "") == "exists"
             # Whether it arrived is unknown, unless it was refused.
             tag = None if stands else ""
             return Outcome("failed", error=_reason(self.input, error), tag=tag, is_lost=is_lost(error))
         finally:
-            partial.unlink(missing_ok=True)
+            discard(partial)
         return dataclasses.replace(outcome, partial="", tag=identity.tag)
 
 

@@ -7,21 +7,10 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from filterworks.files import FOLDER_SUFFIXES
-
-
-def is_store(name: str) -> bool:
-    """Return whether a folder of this name is one image rather than a folder of images.
-
-    Examples
-    --------
-    >>> is_store("scans/brain.ome.zarr"), is_store("scans")
-    (True, False)
-    """
-    return name.lower().endswith(FOLDER_SUFFIXES)
+from filterworks.files import is_store
 
 
 def identity(path: str | Path) -> tuple[int, int]:
@@ -66,10 +55,16 @@ def digest_of(folder: Path, digest: Callable[[Path], str]) -> str:
     digest
         Returns the hash of a file.
     """
+    names = sorted(map(os.fsencode, files_of(folder)))
+    return joined((name, digest(folder / os.fsdecode(name))) for name in names)
+
+
+def joined(files: Iterable[tuple[bytes, str]]) -> str:
+    """Return the hash of a folder from the names of its files, in order, and their hashes."""
     whole = hashlib.sha256()
-    for name in sorted(map(os.fsencode, files_of(folder))):
+    for name, content in files:
         whole.update(len(name).to_bytes(8, "little") + name)
-        whole.update(bytes.fromhex(digest(folder / os.fsdecode(name))))
+        whole.update(bytes.fromhex(content))
     return str(whole.hexdigest())
 
 

@@ -25,7 +25,6 @@ from filterworks.batch.unfinished import NAME, Progress, Unfinished, unfinished
 from filterworks.batch.volume import Volume
 from filterworks.errors import FileError, FilterworksError
 from filterworks.files import (
-    FOLDER_SUFFIXES,
     ImageReader,
     ImageWriter,
     Page,
@@ -33,6 +32,7 @@ from filterworks.files import (
     Sheet,
     check_writable,
     create_image,
+    is_store,
     open_image,
     stacks,
 )
@@ -102,7 +102,7 @@ class ImageTask(Task):
 def _is_worth_keeping(reader: ImageReader, partial: Path) -> bool:
     """Return whether the result is so large that a run that comes later should continue it."""
     size = math.prod(reader.info.shape) * reader.info.dtype.itemsize * reader.info.page_count
-    return size >= _LARGE and partial.suffix.lower() in (*_TIFF, *FOLDER_SUFFIXES)
+    return size >= _LARGE and (partial.suffix.lower() in _TIFF or is_store(partial.name))
 
 
 @lru_cache(maxsize=8)

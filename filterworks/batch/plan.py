@@ -9,14 +9,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from filterworks.batch.folders import identity, is_store
+from filterworks.batch.folders import identity
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Record
 from filterworks.batch.names import are_one, outside, refused_by_windows
 from filterworks.batch.places import LocalPlace, Place
 from filterworks.batch.worklist import Item, Worklist
 from filterworks.errors import JobError
-from filterworks.files import STORE_METADATA
+from filterworks.files import STORE_METADATA, is_store
 from filterworks.files.retrying import StoreError
 from filterworks.files.urls import is_url
 
@@ -243,12 +243,6 @@ def _fill(worklist: Worklist, sources: list[AnySource], job: AnyJob, problems: l
                 worklist.ignored += 1
                 continue
             output = inside if worklist.target == "." else worklist.target
-            if worklist.place.is_remote and is_store(output):
-                found.append(
-                    f"{path}: a folder of chunks is not put into a store as a whole; choose a folder of this "
-                    "machine as OUT, or another suffix"
-                )
-                continue
             if isinstance(source, _Source):
                 problem = _add(worklist, path, output)
             else:

@@ -22,8 +22,11 @@ from filterworks.batch.ledger_copy import check, lineage, merge, snapshot
 from filterworks.batch.lock import Lock
 from filterworks.batch.places import Place
 from filterworks.errors import FilterworksError, JobError, LedgerError
+from filterworks.files import is_store
+from filterworks.files.formats import tree_of
 from filterworks.files.retrying import StoreError
 from filterworks.files.stores import Identity, store_of
+from filterworks.files.trees import grouped, tree_identity
 from filterworks.files.urls import Url
 
 # Seconds between signs of life, and the least between copies of the ledger.
@@ -64,11 +67,16 @@ class RemotePlace(Place):
 
     def survey(self, target: str) -> None:
         """List what is there: everything, or just the one output."""
-        one = self.store.identity(self.url.below(target).key) if target != "." else None
-        found = self.store.listed(self.url.key) if target == "." else iter([(target, one)] if one else [])
+        key = self.url.below(target).key
+        if target == ".":
+            found = grouped(self.store.listed(self.url.key))
+        else:
+            one = (tree_identity(self.store, key) if is_store(target) else None) or self.store.identity(key)
+            found = iter([(target, one, None)] if one else [])
         self._there.execute("BEGIN")
         self._there.executemany(
-            "INSERT OR REPLACE INTO there VALUES (?, ?, ?)", ((to_sql(n), i.size, i.tag) for n, i in found)
+            "INSERT OR REPLACE INTO there VALUES (?, ?, ?)",
+            ((to_sql(name), identity.size, identity.tag) for name, identity, _ in found),
         )
         self._there.execute("COMMIT")
 
@@ -158,7 +166,9 @@ class RemotePlace(Place):
                 copy.replace(local)
         with Ledger(self.folder, create=True, shown=self.shown()) as ledger:
             ledger.found()
-            self.store.drop_unfinished(self.url.key, lambda output: ledger.tags(output) is not None)
+            self.store.drop_unfinished(
+                self.url.key, lambda name: ledger.tags(tree_of(name) or name) is not None
+            )
 
     def _fetch_copy(self, place: Path) -> bool:
         address = self.url.below(NAME)

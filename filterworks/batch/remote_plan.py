@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from filterworks.batch.carried import is_ours
 from filterworks.batch.remote_place import RemotePlace
 from filterworks.errors import JobError
+from filterworks.files import is_store
 from filterworks.files.retrying import StoreError
 from filterworks.files.stores import Identity, store_of
+from filterworks.files.trees import grouped, tree_identity
 from filterworks.files.urls import Url, fixed_part, is_pattern, matches, parse_url, unsafe
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RemoteSource:
-    """One INPUT that is an address: of a folder, an object, or a glob.
+    """One INPUT that is an address: of a folder, an object, a folder that is one image, or a glob.
 
     Attributes
     ----------
@@ -28,14 +30,15 @@ class RemoteSource:
     problem
         Why it cannot be read, or None.
     is_file, is_glob
-        What it is.
-    identity
-        Of the object that :meth:`files` has yielded last.
+        What it is; a folder that is one image counts as a file.
+    identity, flaw
+        Of what :meth:`files` has yielded last, and why that cannot be used or None.
     """
 
     def __init__(self, text: str) -> None:
         self.text, self.is_file, self.is_glob = text, False, False
         self.identity: Identity = Identity(-1, "")
+        self.flaw: str | None = None
         self.problem: str | None = None
         try:
             self.url = parse_url(text)
@@ -57,7 +60,12 @@ class RemoteSource:
             self.is_file, self.identity = True, found
             return None
         if url.is_http:
-            return f"{url}: does not exist"
+            return f"{url}: does not exist" + (", or is a folder" if is_store(url.name) else "")
+        if is_store(url.name):
+            found = tree_identity(store, url.key)
+        if found is not None:
+            self.is_file, self.identity = True, found
+            return None
         if store.is_folder(url.key):
             return None
         if not is_pattern(url):
@@ -66,14 +74,14 @@ class RemoteSource:
         return None if next(self.files(True), None) else f"{url}: no object matches this pattern"
 
     def files(self, recursive: bool) -> Iterator[tuple[str, str]]:
-        """Yield (address, path in the output) of every object of any kind."""
+        """Yield (address, path in the output) of every object of any kind, or folder that is one image."""
         if self.is_file:
             yield self.text, self.url.name
             return
         base, pattern = fixed_part(self.url) if self.is_glob else (self.url, [])
         depth = 0 if "**" in pattern else None if recursive else 1
-        for name, identity in self._store.listed(base.key, recursive=recursive or self.is_glob):
-            self.identity = identity
+        listing = self._store.listed(base.key, recursive=recursive or self.is_glob)
+        for name, self.identity, self.flaw in grouped(listing):
             if not self.is_glob or matches(name.split("/"), pattern, depth):
                 yield str(base.below(name)), name
 
@@ -90,7 +98,8 @@ def remote_target(job: AnyJob, sources: Sequence[object]) -> tuple[RemotePlace, 
     if url.is_http:
         raise JobError([f"{url}: http can only be read; write to a folder, s3:// or gs://"])
     single = len(sources) == 1 and getattr(sources[0], "is_file", False) and PurePosixPath(url.name).suffix
-    if single and not job.output.path.endswith("/") and not store_of(url).is_folder(url.key):
+    single = single and not job.output.path.endswith("/")
+    if single and (is_store(url.name) or not store_of(url).is_folder(url.key)):
         if not job.accepts(url.name):
             raise JobError(
                 [
@@ -110,8 +119,10 @@ def outside_inputs(sources: Sequence[object], place: RemotePlace, target: str) -
         "so that results are never read as inputs"
         for source in sources
         if isinstance(source, RemoteSource)
-        and not (source.is_file or source.is_glob)
+        and not source.is_glob
         and out.inside(source.url)
+        # A result with the very name of an input is refused further on.
+        and not (source.is_file and out == source.url)
     ]
 
 
@@ -120,7 +131,7 @@ def add_remote(worklist: Worklist, source: RemoteSource, path: str, inside: str)
     from filterworks.batch.worklist import Item
 
     where = worklist.place.shown()
-    problem = unsafe(inside)
+    problem = unsafe(inside) or source.flaw
     if problem:
         return f"{path}: {problem}, so that it cannot be a result in {where}; rename it, or name the others"
     identity = source.identity
@@ -138,7 +149,9 @@ def clobbered(worklist: Worklist, place: RemotePlace, job: AnyJob) -> list[str]:
     with place.reading() as ledger:
         for item in worklist:
             shown = place.shown(item.output)
-            if worklist.is_input(shown):
+            if is_store(item.input) and shown.startswith(f"{item.input}/"):
+                problems.append(f"{shown}: would lie inside the input {item.input}; choose another output")
+            elif worklist.is_input(shown):
                 problems.append(f"{shown}: is an input; results never replace inputs, choose another output")
             elif place.standing(item.output) is None or job.output.overwrite:
                 continue

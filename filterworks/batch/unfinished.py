@@ -20,10 +20,10 @@ from typing import Any, BinaryIO, cast
 
 from filterworks import __version__
 from filterworks.batch.digests import Digest, HashedFile, stretch_of
-from filterworks.batch.folders import discard, files_of, is_store, write_through
+from filterworks.batch.folders import discard, files_of, write_through
 from filterworks.batch.tasks import STOPPING, LeftError
 from filterworks.errors import FilterworksError
-from filterworks.files import RowSheet, Sheet
+from filterworks.files import RowSheet, Sheet, is_store
 from filterworks.files.keeping import Stretches
 from filterworks.files.source import UnnamedFileError
 

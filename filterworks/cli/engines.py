@@ -43,13 +43,13 @@ def explain(image: str, texts: tuple[str, ...]) -> None:
     import time
 
     from filterworks.errors import JobError
-    from filterworks.files import FOLDER_SUFFIXES, open_image
+    from filterworks.files import is_store, open_image
     from filterworks.operations import Chain
     from filterworks.planner import expecting_many, tracing
 
     chain = Chain.of(texts)
     chain.check()
-    if not (Path(image).is_file() or image.lower().endswith(FOLDER_SUFFIXES)):
+    if not (Path(image).is_file() or is_store(image)):
         raise JobError([f"{image}: no such file"])
     with open_image(Path(image)) as reader:
         page = next(reader.pages())

@@ -138,7 +138,7 @@ def _duration(seconds: float) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @expected_errors
 def audit(out: str, sample: float, as_json: bool) -> int:
-    """Prove an output folder: re-hash every result, and make a sample again from its inputs.
+    """Prove an output folder, here or in a store: re-hash every result, make a sample again from its inputs.
 
     Images of the sample are computed with scipy too. Exit code 1 if a result is missing, changed or
     wrong. Nothing is repaired: running the job again does that.
@@ -147,15 +147,13 @@ def audit(out: str, sample: float, as_json: bool) -> int:
     Examples:
       filterworks audit smooth/
       filterworks audit smooth/ --sample 100% --json
+      filterworks audit s3://bucket/smooth
     """
-    from filterworks.batch.audit import audit_folder
-    from filterworks.errors import JobError
+    from filterworks.batch.audit import audit_results
 
     place = _place(out)
-    if place.is_remote:
-        raise JobError([f"{place.shown()}: is in a store; copy it to this machine to audit it"])
     with _ledger(place, out) as ledger:
-        report = audit_folder(place.folder, ledger, sample)
+        report = audit_results(place, ledger, sample)
     if as_json:
         click.echo(json.dumps(report.as_entries(), indent=1))
         return report.exit_code

@@ -4,14 +4,13 @@ Importing this package costs no more than NumPy: each format and its library is 
 a file first needs it.
 """
 
-from filterworks.files.formats import FOLDER_SUFFIXES, IMAGE_SUFFIXES, STORE_METADATA, RowSheet, Sheet
+from filterworks.files.formats import IMAGE_SUFFIXES, STORE_METADATA, RowSheet, Sheet, is_store
 from filterworks.files.image import ImageReader, open_image, whole
 from filterworks.files.page import Alpha, Described, ImageInfo, Metadata, Page, Raster
 from filterworks.files.stacks import stacks
 from filterworks.files.writing import ImageWriter, check_writable, create_image, write_image
 
 __all__ = [
-    "FOLDER_SUFFIXES",
     "IMAGE_SUFFIXES",
     "STORE_METADATA",
     "Alpha",
@@ -26,6 +25,7 @@ __all__ = [
     "Sheet",
     "check_writable",
     "create_image",
+    "is_store",
     "open_image",
     "stacks",
     "whole",

@@ -145,6 +145,30 @@ IMAGE_SUFFIXES = tuple(suffix for form in FORMATS.values() for suffix in form.su
 _BY_SUFFIX = {suffix: name for name, form in FORMATS.items() for suffix in form.suffixes}
 
 
+def is_store(name: str) -> bool:
+    """Return whether a folder of this name is one image rather than a folder of images.
+
+    Examples
+    --------
+    >>> is_store("scans/brain.ome.zarr"), is_store("scans")
+    (True, False)
+    """
+    return name.lower().endswith(FOLDER_SUFFIXES)
+
+
+def tree_of(name: str) -> str | None:
+    """Return the folder in a name that is one image, or None if the object stands for itself.
+
+    Examples
+    --------
+    >>> tree_of("scans/a.zarr/c/0/0"), tree_of("scans/a.png"), tree_of("scans/a.zarr")
+    ('scans/a.zarr', None, None)
+    """
+    parts = name.split("/")
+    first = next((number for number, part in enumerate(parts[:-1], 1) if is_store(part)), None)
+    return None if first is None else "/".join(parts[:first])
+
+
 def format_by_suffix(suffix: str) -> str:
     """Return the name of the format with this suffix.
 

@@ -174,13 +174,18 @@ def _signs(error: BaseException) -> _Signs:
         if isinstance(response, dict):
             status = status or int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
             code = code or str(response.get("Error", {}).get("Code") or "")
-        # aiohttp says status, and warns of code, which is what gcsfs says.
-        value = getattr(one, "status", None) or (
-            None if hasattr(one, "status") else getattr(one, "code", None)
-        )
+        # aiohttp says status, and warns of code, which is what gcsfs says; its complaints about a response
+        # that breaks off bear the code that a server would answer with, and no server has said that.
+        value = getattr(one, "status", None)
+        if not hasattr(one, "status") and not _is_about_response(one):
+            value = getattr(one, "code", None)
         if isinstance(value, int) and 100 <= value < 600:
             status = status or value
     return _Signs(status, code, frozenset(types))
+
+
+def _is_about_response(error: BaseException) -> bool:
+    return any(kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__)
 
 
 def _is_of_this_machine(error: Exception, signs: _Signs) -> bool:

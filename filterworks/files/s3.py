@@ -13,12 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from filterworks.files.formats import is_store, tree_of
 from filterworks.files.retrying import StoreError
-from filterworks.files.stores import Identity, Store
+from filterworks.files.stores import PART, Identity, Store
 from filterworks.files.urls import is_hidden
 
-# Bytes that are held at once, per transfer; S3 takes parts of 5 MiB and more, ten thousand of them.
-_PART, _PARTS = 16 << 20, 9_000
+# S3 takes parts of 5 MiB and more, ten thousand of them.
+_PARTS = 9_000
 # Objects that one answer lists, S3's most.
 _PAGE = 1000
 
@@ -50,7 +51,9 @@ class S3Store(Store):
         )
         return found
 
-    def listed(self, folder: str, *, recursive: bool = True) -> Iterator[tuple[str, Identity]]:
+    def listed(
+        self, folder: str, *, recursive: bool = True, hidden: bool = False
+    ) -> Iterator[tuple[str, Identity]]:
         """Yield (name below the folder, identity) of every object in order of key, page by page."""
         prefix = f"{folder}/" if folder else ""
         arguments = {"Prefix": prefix, "MaxKeys": _PAGE, **({} if recursive else {"Delimiter": "/"})}
@@ -59,8 +62,13 @@ class S3Store(Store):
             for entry in page.get("Contents", ()):
                 name = entry["Key"][len(prefix) :]
                 # A key that ends in a slash stands for a folder.
-                if name and not name.endswith("/") and not any(map(is_hidden, name.split("/"))):
+                if name and not name.endswith("/") and (hidden or not _is_hidden(name)):
                     yield name, Identity(int(entry["Size"]), str(entry.get("ETag", "")).strip('"'))
+            for entry in page.get("CommonPrefixes", ()):
+                name = entry["Prefix"][len(prefix) : -1]
+                if is_store(name) and (hidden or not is_hidden(name)):
+                    inside = self.listed(f"{prefix}{name}", hidden=True)
+                    yield from ((f"{name}/{below}", identity) for below, identity in inside)
             if not page.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = page["NextContinuationToken"]
@@ -87,9 +95,12 @@ class S3Store(Store):
     def fetch(self, key: str, expected: Identity, place: Path) -> None:
         """Copy an object into a local file, range by range: a dropped connection costs one range."""
         with place.open("wb") as file:
-            for start in range(0, expected.size, _PART):
-                last = min(start + _PART, expected.size) - 1
-                file.write(self._range(key, start, last, expected))
+            file.writelines(self.pieces(key, expected))
+
+    def pieces(self, key: str, expected: Identity) -> Iterator[bytes]:
+        """Yield the content of an object, range by range."""
+        for start in range(0, expected.size, PART):
+            yield self._range(key, start, min(start + PART, expected.size) - 1, expected)
         if expected.size == 0 and self.identity(key) != expected:
             raise self.changed(key)
 
@@ -121,7 +132,7 @@ class S3Store(Store):
         kind = mimetypes.guess_type(place.name)[0]
         options = {"Key": key, **({"ContentType": kind} if kind else {})}
         size = place.stat().st_size
-        send = self._send_whole if size < 2 * _PART else self._send_parts
+        send = self._send_whole if size < 2 * PART else self._send_parts
         try:
             tag = send(place, options, condition)
         except StoreError as error:
@@ -137,7 +148,7 @@ class S3Store(Store):
         return str(answer.get("ETag", ""))
 
     def _send_parts(self, place: Path, options: dict[str, Any], condition: dict[str, str]) -> str:
-        key, length = options["Key"], max(_PART, math.ceil(place.stat().st_size / _PARTS))
+        key, length = options["Key"], max(PART, math.ceil(place.stat().st_size / _PARTS))
         upload = {
             "Key": key,
             "UploadId": self._ask("create_multipart_upload", key, **options)["UploadId"],
@@ -194,3 +205,8 @@ class S3Store(Store):
         for upload in found:
             if is_ours(upload["Key"][len(prefix) :]):
                 self._abort({"Key": upload["Key"], "UploadId": upload["UploadId"]})
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a part of a name is hidden; in a folder that is one image nothing is."""
+    return any(map(is_hidden, (tree_of(name) or name).split("/")))

@@ -6,14 +6,14 @@ Credentials come from where each library looks for them (environment, ``~/.aws``
 from __future__ import annotations
 
 import datetime
-import filecmp
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from filterworks.errors import JobError
+from filterworks.files.formats import is_store
 from filterworks.files.retrying import StoreError, retried
 from filterworks.files.urls import Url, is_hidden
 
@@ -24,7 +24,10 @@ _LONGEST_UNTOLD = 4 << 30
 # What tells one content from another, the best first: names differ from store to store.
 _CHECKSUMS = ("ETag", "md5Hash", "crc32c", "etag", "Content-MD5", "Digest")
 _TIMES = ("Last-Modified", "LastModified", "updated", "mtime", "created")
-_CHUNK = 1 << 20
+# What a store says where there is something that must not be replaced.
+_STANDS = ("exists", "changed")
+# Bytes that are held at once, per transfer.
+PART = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -65,22 +68,33 @@ class Store:
         """Make a call about an object, again while its failures are passing ones."""
         return retried(call, str(self.url(key)))
 
-    def listed(self, folder: str, *, recursive: bool = True) -> Iterator[tuple[str, Identity]]:
-        """Yield (name below the folder, identity) of every object, hidden ones left out.
+    def listed(
+        self, folder: str, *, recursive: bool = True, hidden: bool = False
+    ) -> Iterator[tuple[str, Identity]]:
+        """Yield (name below the folder, identity) of every object; those of one folder come together.
 
-        Each folder's objects come in order, then those of its folders.
+        Parameters
+        ----------
+        folder
+            Its key.
+        recursive
+            Whether those of its folders are listed, too; those of folders that are one image always are.
+        hidden
+            Whether hidden ones are listed, too; those inside a folder that is one image always are.
         """
-        waiting = [folder]
+        waiting = [(folder, hidden)]
         while waiting:
-            place = waiting.pop()
+            place, everything = waiting.pop()
             below = []
             for name, info in self._entries(place):
                 inside = f"{place}/{name}" if place else name
-                if info["type"] == "directory":
-                    below.append(inside)
-                else:
+                if is_hidden(name) and not everything:
+                    continue
+                if info["type"] != "directory":
                     yield inside[len(folder) :].lstrip("/") if folder else inside, _identity(info)
-            waiting += reversed(below if recursive else [])
+                elif recursive or everything or is_store(name):
+                    below.append((inside, everything or is_store(name)))
+            waiting += reversed(below)
 
     def _entries(self, folder: str) -> list[tuple[str, Mapping[str, Any]]]:
         try:
@@ -90,11 +104,11 @@ class Store:
                 return []
             raise
         named = [(str(info["name"]).rstrip("/").rpartition("/")[2], info) for info in found]
-        return sorted((one for one in named if not is_hidden(one[0])), key=lambda one: one[0])
+        return sorted(named, key=lambda one: one[0])
 
     def is_folder(self, key: str) -> bool:
         """Return whether there are objects below."""
-        return next(self.listed(key), None) is not None
+        return next(self.listed(key, hidden=is_store(key)), None) is not None
 
     def identity(self, key: str) -> Identity | None:
         """Return what an object is known by, or None where there is none."""
@@ -128,6 +142,24 @@ class Store:
         if not whole or self.identity(key) != expected:
             raise self.changed(key)
 
+    def pieces(self, key: str, expected: Identity) -> Iterator[bytes]:
+        """Yield the content of an object, some of it at a time.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be read, or is not what it was when it was listed.
+        """
+        address = str(self.url(key))
+        for start in range(0, expected.size, PART):
+            stop = min(start + PART, expected.size)
+            data = bytes(self.call(key, partial(self.system.cat_file, address, start=start, end=stop)))
+            if len(data) != stop - start:
+                raise self.changed(key)
+            yield data
+        if self.identity(key) != expected:
+            raise self.changed(key)
+
     def changed(self, key: str) -> StoreError:
         """Return what to say of an object that is not what it was."""
         return StoreError(
@@ -144,7 +176,13 @@ class Store:
         """
         if not replace and self.identity(key) is not None:
             return self._same(place, key)
-        self.call(key, lambda: self.system.put_file(str(place), str(self.url(key))))
+        how = self._how(replace)
+        try:
+            self.call(key, lambda: self.system.put_file(str(place), str(self.url(key)), **how))
+        except StoreError as error:
+            if how and error.kind in _STANDS:
+                return self._same(place, key)
+            raise
         found = self.identity(key)
         if found is None or found.size != place.stat().st_size:
             raise StoreError(
@@ -154,15 +192,16 @@ class Store:
 
     def _same(self, place: Path, key: str) -> Identity:
         """Return the identity of an object that holds what the file does: an earlier answer was lost."""
-        found, copy = self.identity(key), place.with_name(f"{place.name}-there")
-        try:
-            if found is not None and found.size == place.stat().st_size:
-                self.fetch(key, found, copy)
-                if filecmp.cmp(copy, place, shallow=False):
+        found = self.identity(key)
+        if found is not None and found.size == place.stat().st_size:
+            with place.open("rb") as file:
+                if all(file.read(len(data)) == data for data in self.pieces(key, found)):
                     return found
-        finally:
-            copy.unlink(missing_ok=True)
-        raise StoreError(
+        raise self.strange(key)
+
+    def strange(self, key: str) -> StoreError:
+        """Return what to say of an object that bears the name of a result."""
+        return StoreError(
             f"{self.url(key)}: has appeared during the run and was not made by it; left as it is", "exists"
         )
 
@@ -179,8 +218,18 @@ class Store:
         """Write a small object; return False where there is one that must not be replaced."""
         if not replace and self.identity(key) is not None:
             return False
-        self.call(key, lambda: self.system.pipe_file(str(self.url(key)), data))
+        how = self._how(replace)
+        try:
+            self.call(key, lambda: self.system.pipe_file(str(self.url(key)), data, **how))
+        except StoreError as error:
+            if how and error.kind in _STANDS:
+                return self.read(key) == data  # the answer to an earlier try may have been lost
+            raise
         return True
+
+    def _how(self, replace: bool) -> dict[str, str]:
+        """Return how to put so that the store itself refuses where there is something, if it can."""
+        return {"mode": "create"} if self.root.scheme == "gs" and not replace else {}
 
     def remove(self, key: str) -> None:
         """Remove an object if it is there."""

@@ -210,10 +210,3 @@ def test_an_audit_looks_into_stores(scans, tmp_path, command):
     found = command("audit", out, "--json")
     assert found.code == 1
     assert [os.path.basename(one["output"]) for one in found.json["changed"]] == ["a.ome.zarr"]
-
-
-def test_a_store_is_not_put_into_a_bucket(scans, tmp_path, command, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    refused = command("images", scans, "-o", "memory://out", "-f", BLUR)
-    assert refused.code == 2
-    assert refused.err.count("a folder of chunks is not put into a store as a whole") == 2

@@ -14,6 +14,8 @@ from moto.server import ThreadedMotoServer
 
 from filterworks.files.stores import forget_stores
 
+# The call is made, but its answer never arrives, or breaks off in its middle.
+LOST, BROKEN = -1, -2
 SECRET = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYzzzSECRET"
 
 
@@ -129,8 +131,17 @@ class Proxy:
                 near.close()
                 far.close()
                 return
-            threading.Thread(target=self._pump, args=(near, far), daemon=True).start()
-            threading.Thread(target=self._pump, args=(far, near), daemon=True).start()
+            threading.Thread(target=self._connect, args=(near, far), daemon=True).start()
+
+    def _connect(self, near, far):
+        back = threading.Thread(target=self._pump, args=(far, near), daemon=True)
+        back.start()
+        self._pump(near, far)
+        back.join()
+        # Not before both are through: the numbers of closed sockets are given to others.
+        for one in (near, far):
+            self.open.discard(one)
+            one.close()
 
     def _pump(self, source, sink):
         try:
@@ -139,10 +150,12 @@ class Proxy:
         except OSError:
             pass
         for one in (source, sink):
-            self.open.discard(one)
-            one.close()
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def stop(self):
+        if not self.is_up:
+            return
         self.is_up = False
         # A listener that another thread waits at is only woken by a shutdown.
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -166,11 +179,15 @@ class _Throttling(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _pass(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True
+            return
         server = self.server
         server.calls += 1
         status = server.turn(self.command, self.path)
-        if status:
+        if status > 0:
             server.refused += 1
             code = {503: "SlowDown", 500: "InternalError", 429: "TooManyRequests", 403: "AccessDenied"}[
                 status
@@ -182,11 +199,20 @@ class _Throttling(BaseHTTPRequestHandler):
         far.request(self.command, self.path, body, dict(self.headers))
         answer = far.getresponse()
         data = answer.read()
+        if status < 0:
+            server.refused += 1
+            self.close_connection = True
+            far.close()
+            if status == LOST:
+                return
         kept = [
             (k, v) for k, v in answer.getheaders() if k.lower() not in ("connection", "transfer-encoding")
         ]
         if self.command != "HEAD":
             kept = [(k, v) for k, v in kept if k.lower() != "content-length"]
+        if status == BROKEN:
+            kept = [(k, v) for k, v in kept if k.lower() != "content-length"]
+            kept, data = [*kept, ("Content-Length", str(len(data)))], data[: len(data) // 2]
         self._answer(answer.status, kept, data)
         far.close()
 
@@ -208,7 +234,7 @@ class _Throttling(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def turnstile(moto, account, monkeypatch):
-    """An HTTP proxy that answers as its `turn(method, path)` says: a status, or 0 to let through."""
+    """An HTTP proxy that answers as its `turn(method, path)` says: a status, 0 to let through, LOST or BROKEN."""
     host, port = moto.removeprefix("http://").split(":")
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Throttling)
     server.daemon_threads = True
@@ -222,6 +248,28 @@ def turnstile(moto, account, monkeypatch):
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def failing(turnstile, proxy, monkeypatch):
+    """A proxy that stops for good just when the sixth result is put: it is stored, the answer is lost."""
+    host, port = turnstile.server_address[:2]
+    proxy.target, puts, turn = (host, port), set(), threading.Lock()
+    stopped = proxy.stopped = threading.Event()
+
+    def stop(method, path):
+        if method == "PUT" and "/out/part" in path:
+            with turn:
+                puts.add(path)
+                if len(puts) == 6 and not stopped.is_set():
+                    proxy.stop()
+                    stopped.set()
+        return 0
+
+    turnstile.turn = stop
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    forget_stores()
+    return proxy
 
 
 @pytest.fixture

@@ -22,12 +22,13 @@ from filterworks.files.retrying import StoreError, retried
 from filterworks.files.stores import forget_stores, store_of
 from filterworks.files.urls import parse_url
 from tests.conftest import tree
+from tests.remote.conftest import LOST
 
 
 @pytest.fixture
 def parts(monkeypatch):
     """Parts of the smallest size that S3 takes, so that a test's file has several."""
-    monkeypatch.setattr(s3, "_PART", 5 << 20)
+    monkeypatch.setattr(s3, "PART", 5 << 20)
 
 
 def large(tmp_path):
@@ -57,6 +58,19 @@ def test_large_objects_go_in_parts_and_come_in_ranges(tmp_path, bucket, turnstil
     bucket.put("out/large.tif", place.read_bytes())
     with pytest.raises(StoreError, match="changed"):
         store.fetch("out/large.tif", made, tmp_path / "back.tif")
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_an_upload_whose_last_answer_is_lost_is_there(tmp_path, bucket, turnstile, parts, replace):
+    store, place = store_of(parse_url(bucket.url(""))), large(tmp_path)
+    turnstile.turn = lambda method, path: (
+        LOST if method == "POST" and "uploadId" in path and not turnstile.refused else 0
+    )
+    made = store.put(place, "out/large.tif", replace=replace)
+    assert turnstile.refused == 1
+    assert made == store.identity("out/large.tif")
+    assert bucket.get("out/large.tif") == place.read_bytes()
+    assert bucket.uploads() == []
 
 
 def test_a_failed_upload_leaves_nothing(tmp_path, bucket, turnstile, parts):

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from filterworks.batch import remote_place
+from filterworks.batch import cluster, remote_place
 from filterworks.files import retrying
 from filterworks.files.stores import forget_stores
 from tests.conftest import tree
-from tests.remote.conftest import SECRET
+from tests.remote.conftest import BROKEN, LOST, SECRET
 
 FILTER = ("-f", "gaussian:sigma=1")
 LOCK = ".filterworks.lock"
@@ -47,13 +47,12 @@ def only_results(bucket, expected):
     assert bucket.uploads() == []
 
 
-def test_a_server_that_is_away_for_a_while(there, bucket, proxy, process):
+def test_a_server_that_is_away_for_a_while(there, bucket, failing, process):
     run = images(process, bucket, "--json")
-    wait_for(lambda: len(bucket.keys("out/part")) >= 5)
-    proxy.stop()
+    assert failing.stopped.wait(60)
     time.sleep(1)
     assert run.poll() is None
-    proxy.start()
+    failing.start()
     out, err = run.communicate(timeout=60)
     assert run.returncode == 0, err
     assert len(json.loads(out)["done"]) == 24
@@ -61,27 +60,41 @@ def test_a_server_that_is_away_for_a_while(there, bucket, proxy, process):
 
 
 def test_a_server_that_stays_away_ends_the_run_and_the_next_goes_on(
-    there, bucket, proxy, command, monkeypatch
+    there, bucket, failing, command, monkeypatch
 ):
     monkeypatch.setattr(retrying, "PATIENCE", 1.0)
-
-    def stop_after_some():
-        wait_for(lambda: len(bucket.keys("out/part")) >= 5)
-        proxy.stop()
-
-    stopper = threading.Thread(target=stop_after_some)
-    stopper.start()
+    monkeypatch.setattr(cluster, "thread_count", lambda: 1)
     result = images(command, bucket, "--json")
-    stopper.join()
     assert result.code == 1
-    assert "cannot be reached" in result.json["failed"][0]["error"]
+    assert all("cannot be reached" in entry["error"] for entry in result.json["failed"])
     assert "the same command goes on" in result.err
     # not a minute for each of them
     assert len(result.json["left"]) >= 4
-    proxy.start()
+    failing.start()
+    monkeypatch.setattr(retrying, "PATIENCE", 60.0)
     again = images(command, bucket, "--json")
     assert again.code == 0, again.err
     assert {e["output"] for e in again.json["skipped"]} == {e["output"] for e in result.json["done"]}
+    only_results(bucket, there)
+
+
+def test_answers_that_are_lost_or_break_off_are_asked_for_again(
+    there, bucket, turnstile, command, monkeypatch
+):
+    monkeypatch.setattr(retrying, "_FIRST", 0.01)
+    lost = set()
+
+    def turn(method, path):
+        is_first = (method, path) not in lost
+        lost.add((method, path))
+        # what was put although nobody said so is known as one's own
+        return (BROKEN if method == "GET" else LOST) if is_first else 0
+
+    turnstile.turn = turn
+    result = images(command, bucket, "--json")
+    assert result.code == 0, result.err
+    assert len(result.json["done"]) == 24
+    assert turnstile.refused >= 50
     only_results(bucket, there)
 
 
