@@ -22,7 +22,7 @@ from filterworks.machine.intrinsics import (
     less,
     put_word,
 )
-from filterworks.machine.translation import translated
+from filterworks.machine.translation import rarely_translated, translated
 
 # Powers of ten whose first 128 bits are kept, and where in the table the whole ones begin.
 _LEAST, _MOST = -342, 324
@@ -110,16 +110,25 @@ def eight_digits(number: int) -> int:
     return one | ((two - one * 10) << 8)
 
 
-@translated
-def shortest_digits(mantissa: int, power: int, closer: int, ten: int, table: Integers) -> int:
-    """Return the shortest digits of mantissa · 2**power: times 10**ten they lie nearest to it.
+@rarely_translated
+def shortest_digits(fraction: int, exponent: int, table: Integers, found: Integers) -> int:
+    """Return the shortest digits of any double but 0; `found` gets the power of ten that they are to be times.
 
-    `closer` is 1 where the next smaller double is closer than the next larger one. For all doubles, where
-    :func:`nearest_digits` cannot tell.
+    `fraction` and `exponent` are its bits.
     """
+    mantissa = fraction
+    power = -1074
+    if exponent != 0:
+        mantissa = fraction | (1 << 52)
+        power = exponent - 1075
+    # The next smaller double is closer than the next larger one.
+    closer = 1 if fraction == 0 and exponent > 1 else 0
+    ten = arithmetic_shift(power * 1262611 - closer * 524031, 22)
+    found[0] = ten
     shift = power + arithmetic_shift((0 - ten) * 1741647, 19) + 1
     at = 2 * (342 - ten)
     high = table[at]
+    # The table is rounded down; here it must be rounded up.
     low = table[at + 1] + (1 if ten > 27 or ten < -55 else 0)
     odd = mantissa & 1
     lower = rounded_to_odd(high, low, (4 * mantissa - 2 + closer) << shift) + odd
@@ -130,26 +139,30 @@ def shortest_digits(mantissa: int, power: int, closer: int, ten: int, table: Int
     below = 1 if lower <= 40 * tens else 0
     above = 1 if 40 * tens + 40 <= upper else 0
     if digits >= 10 and below != above:
-        return 10 * (tens + above)
-    below = 1 if lower <= 4 * digits else 0
-    above = 1 if 4 * digits + 4 <= upper else 0
-    if below != above:
-        return digits + above
-    middle = 4 * digits + 2
-    return digits + (1 if exact > middle or (exact == middle and digits & 1 == 1) else 0)
+        digits = 10 * (tens + above)
+    else:
+        below = 1 if lower <= 4 * digits else 0
+        above = 1 if 4 * digits + 4 <= upper else 0
+        middle = 4 * digits + 2
+        nearest = 1 if exact > middle or (exact == middle and digits & 1 == 1) else 0
+        digits = digits + (above if below != above else nearest)
+    while less(digits, 1000000000000000):
+        digits = digits * 10
+        found[0] = found[0] - 1
+    return digits
 
 
 @translated
 def nearest_digits(mantissa: int, power: int, ten: int, table: Integers) -> int:
-    """Return what :func:`shortest_digits` would, from one product; -1 where that is too coarse to tell.
+    """Return the shortest digits of mantissa · 2**power, to be times 10**ten; -1 where one product cannot tell.
 
+    The next doubles are equally far.
     What is between the digits and the number, and half of the distance to the next double, are taken in
     units of 2⁻⁶⁰. Neither is wrong by two of them, so what differs by more is told apart.
     """
     shift = power + arithmetic_shift((0 - ten) * 1741647, 19) + 1
     at = 2 * (342 - ten)
     high = table[at]
-    # The table is rounded down; here it must be rounded up.
     low = table[at + 1] + (1 if ten > 27 or ten < -55 else 0)
     scaled = mantissa << shift
     carry = high_product(scaled, low)
@@ -168,10 +181,12 @@ def nearest_digits(mantissa: int, power: int, ten: int, table: Integers) -> int:
 
 
 @translated
-def write_number(value: float, out: Bytes, start: int, point: int, table: Integers) -> int:
+def write_number(
+    value: float, out: Bytes, start: int, point: int, table: Integers, found: Integers
+) -> int:
     """Write the shortest digits that read back as this finite double; return the place after them.
 
-    Up to 32 bytes from `start` on may be overwritten.
+    Up to 32 bytes from `start` on may be overwritten; `found` is a number to work with.
     """
     bits = bits_of(value)
     out[start] = 45
@@ -190,17 +205,8 @@ def write_number(value: float, out: Bytes, start: int, point: int, table: Intege
     if fraction != 0 and exponent != 0:
         digits = nearest_digits(fraction | (1 << 52), power, ten, table)
     if digits < 0:
-        mantissa = fraction
-        if exponent == 0:
-            power = -1074
-        else:
-            mantissa = fraction | (1 << 52)
-        closer = 1 if fraction == 0 and exponent > 1 else 0
-        ten = arithmetic_shift(power * 1262611 - closer * 524031, 22)
-        digits = shortest_digits(mantissa, power, closer, ten, table)
-        while less(digits, 1000000000000000):
-            digits = digits * 10
-            ten = ten - 1
+        digits = shortest_digits(fraction, exponent, table, found)
+        ten = found[0]
     ten = ten + 16
     if less(digits, 10000000000000000):
         digits = digits * 10
@@ -218,7 +224,9 @@ def write_number(value: float, out: Bytes, start: int, point: int, table: Intege
 
 
 @translated
-def place_digits(first: int, middle: int, last: int, count: int, ten: int, out: Bytes, place: int, point: int) -> int:
+def place_digits(
+    first: int, middle: int, last: int, count: int, ten: int, out: Bytes, place: int, point: int
+) -> int:
     """Write `count` of 17 digits, the first before the power `ten`; return the place after them."""
     if less(ten, 8):
         out[place] = first
@@ -237,6 +245,14 @@ def place_digits(first: int, middle: int, last: int, count: int, ten: int, out: 
         put_word(out, place + 1, middle)
         put_word(out, place + 9, last)
         return place + count
+    return place_rarely(first, middle, last, count, ten, out, place, point)
+
+
+@rarely_translated
+def place_rarely(
+    first: int, middle: int, last: int, count: int, ten: int, out: Bytes, place: int, point: int
+) -> int:
+    """Write digits with a power of ten after them, or with more than eight of them before the point."""
     out[place] = first
     put_word(out, place + 2, middle)
     put_word(out, place + 10, last)
@@ -271,10 +287,10 @@ def place_power(count: int, ten: int, out: Bytes, place: int, point: int) -> int
 
 
 @translated
-def _write_all(values: Integers, count: int, out: Bytes, table: Integers) -> int:
+def _write_all(values: Integers, count: int, out: Bytes, table: Integers, found: Integers) -> int:
     place = 0
     for i in range(count):
-        place = write_number(double_of(values[i]), out, place, 46, table)
+        place = write_number(double_of(values[i]), out, place, 46, table, found)
         out[place] = 10
         place = place + 1
     return place

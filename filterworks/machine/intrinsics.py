@@ -13,12 +13,51 @@ Places = NDArray[np.int32]
 Integers = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 
+_BYTES = ", ".join(f"i8 {n}" for n in range(16))
+# Sixteen bytes that end at a place: those outside of the last few become zeros. Neighbours are joined three
+# times, into eight numbers, four and two.
+_SIXTEEN_DIGITS = (
+    "sub i64 {1}, 16",
+    "getelementptr i8, ptr {0}, i64 {3}",
+    "load <16 x i8>, ptr {4}, align 1",
+    "sub <16 x i8> {5}, splat (i8 48)",
+    "sub i64 16, {2}",
+    "trunc i64 {7} to i8",
+    "insertelement <16 x i8> poison, i8 {8}, i32 0",
+    "shufflevector <16 x i8> {9}, <16 x i8> poison, <16 x i32> zeroinitializer",
+    f"icmp uge <16 x i8> <{_BYTES}>, {{10}}",
+    "select <16 x i1> {11}, <16 x i8> {6}, <16 x i8> zeroinitializer",
+    "icmp ugt <16 x i8> {12}, splat (i8 9)",
+    "bitcast <16 x i1> {13} to i16",
+    "bitcast <16 x i8> {12} to <8 x i16>",
+    "and <8 x i16> {15}, splat (i16 255)",
+    "mul <8 x i16> {16}, splat (i16 10)",
+    "lshr <8 x i16> {15}, splat (i16 8)",
+    "add <8 x i16> {17}, {18}",
+    "bitcast <8 x i16> {19} to <4 x i32>",
+    "and <4 x i32> {20}, splat (i32 65535)",
+    "mul <4 x i32> {21}, splat (i32 100)",
+    "lshr <4 x i32> {20}, splat (i32 16)",
+    "add <4 x i32> {22}, {23}",
+    "bitcast <4 x i32> {24} to <2 x i64>",
+    "and <2 x i64> {25}, splat (i64 4294967295)",
+    "mul <2 x i64> {26}, splat (i64 10000)",
+    "lshr <2 x i64> {25}, splat (i64 32)",
+    "add <2 x i64> {27}, {28}",
+    "extractelement <2 x i64> {29}, i32 0",
+    "extractelement <2 x i64> {29}, i32 1",
+    "mul i64 {30}, 100000000",
+    "add i64 {32}, {31}",
+    "icmp eq i16 {14}, 0",
+    "select i1 {34}, i64 {33}, i64 -1",
+)
 # Name → kinds of the arguments, kind of the result, and the instructions, one value each.
 INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "less": (("i64", "i64"), "i1", ("icmp ult i64 {0}, {1}",)),
     "arithmetic_shift": (("i64", "i64"), "i64", ("ashr i64 {0}, {1}",)),
     "leading_zeros": (("i64",), "i64", ("call i64 @llvm.ctlz.i64(i64 {0}, i1 false)",)),
     "trailing_zeros": (("i64",), "i64", ("call i64 @llvm.cttz.i64(i64 {0}, i1 false)",)),
+    "ones": (("i64",), "i64", ("call i64 @llvm.ctpop.i64(i64 {0})",)),
     "bits_of": (("double",), "i64", ("bitcast double {0} to i64",)),
     "double_of": (("i64",), "double", ("bitcast i64 {0} to double",)),
     "as_double": (("i64",), "double", ("sitofp i64 {0} to double",)),
@@ -38,10 +77,35 @@ INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
         "i64",
         ("getelementptr i8, ptr {0}, i64 {1}", "load i64, ptr {2}, align 1"),
     ),
+    "sixteen_digits": (("i8*", "i64", "i64"), "i64", _SIXTEEN_DIGITS),
+    "places_of": (
+        ("i8*", "i64", "i64"),
+        "i64",
+        (
+            "getelementptr i8, ptr {0}, i64 {1}",
+            "load <64 x i8>, ptr {3}, align 1",
+            "trunc i64 {2} to i8",
+            "insertelement <64 x i8> poison, i8 {5}, i32 0",
+            "shufflevector <64 x i8> {6}, <64 x i8> poison, <64 x i32> zeroinitializer",
+            "icmp eq <64 x i8> {4}, {7}",
+            "bitcast <64 x i1> {8} to i64",
+        ),
+    ),
+    "places_above_ascii": (
+        ("i8*", "i64"),
+        "i64",
+        (
+            "getelementptr i8, ptr {0}, i64 {1}",
+            "load <64 x i8>, ptr {2}, align 1",
+            "icmp slt <64 x i8> {3}, zeroinitializer",
+            "bitcast <64 x i1> {4} to i64",
+        ),
+    ),
 }
 DECLARED = """\
 declare i64 @llvm.ctlz.i64(i64, i1)
-declare i64 @llvm.cttz.i64(i64, i1)"""
+declare i64 @llvm.cttz.i64(i64, i1)
+declare i64 @llvm.ctpop.i64(i64)"""
 
 
 def less(a: int, b: int) -> bool:
@@ -61,6 +125,11 @@ def leading_zeros(a: int) -> int:
 
 def trailing_zeros(a: int) -> int:
     """Count the zero bits after the last one."""
+    raise NotImplementedError
+
+
+def ones(a: int) -> int:
+    """Count the bits that are one."""
     raise NotImplementedError
 
 
@@ -86,6 +155,24 @@ def high_product(a: int, b: int) -> int:
 
 def word_at(text: Bytes, place: int) -> int:
     """Return eight bytes, the first of them the lowest."""
+    raise NotImplementedError
+
+
+def places_of(text: Bytes, place: int, sign: int) -> int:
+    """Return which of 64 bytes are `sign`, a bit for each, that of the first the lowest."""
+    raise NotImplementedError
+
+
+def places_above_ascii(text: Bytes, place: int) -> int:
+    """Return which of 64 bytes are above 127, a bit for each, that of the first the lowest."""
+    raise NotImplementedError
+
+
+def sixteen_digits(text: Bytes, stop: int, count: int) -> int:
+    """Return the number that the `count` bytes before `stop` stand for, at most 16; -1: they are no digits.
+
+    Sixteen bytes are read.
+    """
     raise NotImplementedError
 
 

@@ -29,7 +29,7 @@ Made = TypeVar("Made")
 _KINDS = {"int": "i64", "float": "double", "None": "void"}
 _ELEMENTS = {"Bytes": "i8", "Places": "i32", "Integers": "i64", "Doubles": "double"}
 _CTYPES: dict[str, Any] = {"i64": ctypes.c_int64, "double": ctypes.c_double, "void": None}
-_ATTRIBUTES = "attributes #0 = { nounwind }\nattributes #1 = { alwaysinline nounwind }"
+_ATTRIBUTES = "attributes #0 = { nounwind }\nattributes #1 = { alwaysinline nounwind }\nattributes #2 = { noinline cold nounwind }"
 _INTEGER: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "udiv", ast.Mod: "urem",
     ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "lshr",
@@ -51,9 +51,17 @@ class Translated(Generic[Given, Made]):
     """A function that is compiled when it is first called.
 
     Arrays are given as their addresses.
+
+    Parameters
+    ----------
+    function
+        As it is written.
+    is_rare
+        Whether it is hardly ever needed: it then stays apart from those that call it.
     """
 
-    def __init__(self, function: Callable[Given, Made]) -> None:
+    def __init__(self, function: Callable[Given, Made], *, is_rare: bool = False) -> None:
+        self.is_rare = is_rare
         self.name, self.scope = function.__name__, function.__globals__
         self.__doc__ = function.__doc__
         self._function = function
@@ -119,6 +127,11 @@ def translated(function: Callable[Given, Made]) -> Translated[Given, Made]:
     return Translated(function)
 
 
+def rarely_translated(function: Callable[Given, Made]) -> Translated[Given, Made]:
+    """Return a function like :func:`translated`, for a case that is rare: the usual one keeps the registers."""
+    return Translated(function, is_rare=True)
+
+
 def _sources(scope: dict[str, Any], seen: set[Path]) -> set[Path]:
     """Return the files of a module and of those whose translated functions it knows."""
     path = Path(scope["__file__"])
@@ -166,7 +179,8 @@ class _Writer(ast.NodeVisitor):
         allocated = [f"  %{name}.slot = alloca {kind}" for name, kind in self._slots.items()]
         end = {"void": "  ret void", "i64": "  ret i64 0", "double": "  ret double 0.0"}[source.result]
         define = "define" if is_entry else "define internal"
-        head = f"{define} {source.result} @{source.name}({', '.join(heads)}) #{0 if is_entry else 1} {{"
+        attributes = 0 if is_entry else 2 if source.is_rare else 1
+        head = f"{define} {source.result} @{source.name}({', '.join(heads)}) #{attributes} {{"
         return "\n".join([head, "entry:", *allocated, *stores, *self._lines, end, "}"])
 
     def _label(self, prefix: str) -> str:

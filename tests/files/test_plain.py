@@ -92,12 +92,13 @@ def test_loops_and_polars_agree(tmp_path, monkeypatch, case, suffix, last, end):
 @pytest.mark.parametrize("row", ["1,2", "1,2,3,4", "x,2,3", "1,--2,3", "1,2e,3", "1,0x10,3", "1,1_000,3", ""])
 def test_what_is_not_plain_is_left_to_those_who_can_say_why(row):
     text = f"1,2,3\n{row}\n4,5,6\n".encode()
-    assert plain.scan(text, 3, (0, 1), (b",", "."), ()) is None
-    assert plain.scan(b"1,2,3\n4,5,6\n", 3, (0, 1), (b",", "."), ()) is not None
+    assert plain.scan(plain.Text.of(text), 3, (0, 1), (b",", "."), (), True) is None
+    assert plain.scan(plain.Text.of(b"1,2,3\n4,5,6\n"), 3, (0, 1), (b",", "."), (), True) is not None
 
 
 def test_kinds_and_texts_of_columns():
-    found = plain.scan(b"1,1.0,,x\n2,2e0,,y\n 3,3,,z\n", 4, (0, 1, 2), (b",", "."), ())
+    text = plain.Text.of(b"1,1.0,,x\n2,2e0,,y\n 3,3,,z\n")
+    found = plain.scan(text, 4, (0, 1, 2), (b",", "."), (), True)
     assert [plain.plain_kind(found, n) for n in range(3)] == ["integer", "float", "empty"]
     assert plain.plain_texts(found, 0, 2) == ["1", "2"]
     assert plain.plain_texts(found, 2, 2) == []

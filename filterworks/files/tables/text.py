@@ -15,8 +15,8 @@ from filterworks.files.tables.compression import opened
 from filterworks.files.tables.dialect import Dialect, recognise
 from filterworks.files.tables.options import Column, Reading
 from filterworks.files.tables.parsing import Layout, Parser, missing_among, numbers_of
-from filterworks.files.tables.plain import Plain, plain_kind, plain_texts, scan
-from filterworks.files.tables.quoting import NEWLINE, QUOTE, is_plain, last_line_end
+from filterworks.files.tables.plain import SLACK, Plain, Text, plain_kind, plain_texts, scan
+from filterworks.files.tables.quoting import NEWLINE, QUOTE, last_line_end
 
 # What is looked at to find delimiter, names and dtypes.
 _START = 1 << 20
@@ -24,6 +24,7 @@ _START = 1 << 20
 _LONGEST = 1 << 26
 # Bytes of a block at most; rows, roughly; bytes at least where rows are short.
 BLOCK, _ROWS, _LEAST = 1 << 20, 1 << 17, 1 << 18
+_ROOM = bytes(SLACK)
 # Texts of a column that are looked at to find out how a time is told.
 _SHOWN = 100
 # Blocks that are being parsed or wait for it: one is used, one is ready, one is in work.
@@ -95,13 +96,13 @@ class TextTable:
     def _plain_sample(self) -> Plain | None:
         """The first rows where all of their columns are numbers."""
         text = self._first
+        if not text:
+            return None
         text = text if text.endswith(NEWLINE) else text + NEWLINE
         dialect = self.dialect
-        if not self._first or not is_plain(text, dialect.quotes):
-            return None
         signs = (dialect.delimiter, self.reading.decimal)
         count = len(dialect.names)
-        return scan(text, count, range(count), signs, self.reading.null)
+        return scan(Text.of(text), count, range(count), signs, self.reading.null, dialect.quotes)
 
     @cached_property
     def _sample(self) -> Block | None:
@@ -111,7 +112,7 @@ class TextTable:
             return None
         parser = Parser(Layout(self.dialect, (), tuple(range(len(self.names)))))
         try:
-            return parser.parse(body)
+            return parser.parse(Text.of(body))
         except CellError as error:
             raise self.fault(self.dialect.lines + 1 + error.row, error.column, str(error)) from None
 
@@ -168,7 +169,7 @@ class TextTable:
         parser = Parser(Layout(self.dialect, numbers, kept, seen, reading.null, reading.decimal))
         line = self.dialect.lines + 1
         try:
-            for future in _ahead(executor, parser.parse, self.pieces(size or self._block)):
+            for future in _ahead(executor, parser.parse, self._texts(size or self._block)):
                 block = future.result()
                 block.first_line = line
                 line += block.lines
@@ -184,25 +185,31 @@ class TextTable:
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """Yield whole lines; what a file holds after its last row is left out."""
+        return (text.lines() for text in self._texts(size))
+
+    def _texts(self, size: int) -> Iterator[Text]:
         dialect = self.dialect
         with opened(self.path) as (file, share):
             _exactly(file, len(dialect.preamble))
             rest, searched = b"", 0
             while data := file.read(size):
-                whole = rest + data
+                whole = b"".join((rest, data, _ROOM))
                 cut = self._cut(whole, searched)
                 if cut:
-                    yield whole[:cut]
-                rest = whole[cut:]
+                    yield Text(whole, cut)
+                rest = whole[cut:-SLACK]
                 self.share = share()
                 searched = len(rest)
             rows = self._rows_of(rest)
             if rows:
-                yield rows
+                yield Text.of(rows)
             self.trailer = rest[len(rows) :]
 
     def _cut(self, whole: bytes, searched: int) -> int:
-        """Return how many bytes are whole rows, blank lines at their end left for later."""
+        """Return how many bytes are whole rows, blank lines at their end left for later.
+
+        The zero bytes at the end of `whole` are no part of any.
+        """
         cut = last_line_end(whole, searched, self.dialect.quotes)
         if not cut and len(whole) > _LONGEST:
             opening = whole.rfind(QUOTE) if self.dialect.quotes else -1
@@ -227,7 +234,7 @@ def without_blank_end(data: bytes) -> bytes:
 
 
 def _ahead(
-    executor: Executor, parse: Callable[[bytes], Block], pieces: Iterator[bytes]
+    executor: Executor, parse: Callable[[Text], Block], pieces: Iterator[Text]
 ) -> Iterator[Future[Block]]:
     waiting: deque[Future[Block]] = deque()
     failure: Exception | None = None
