@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -28,6 +29,9 @@ _LISTED = 1000
 _BLOCK, _LEAST_BLOCK, _HELD = 1 << 16, 1 << 6, 1 << 20
 # Memory that a table takes: so much at most, and for each byte of a small one.
 _MOST, _PER_BYTE = 200_000_000, 40
+# Bytes after which the disk is told to begin: what is left at the end of a run is waited for.
+_BEGUN = 8 << 20
+_WRITE = 2  # SYNC_FILE_RANGE_WRITE
 # Parsing and rendering run beside filtering; polars has threads of its own.
 _THREADS = 3
 
@@ -93,13 +97,25 @@ class _Hashed:
     """A file whose hash is known when it has been written."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self.hash, self.size = file, Digest(), 0
+        self._file, self.hash, self.size, self._begun = file, Digest(), 0, 0
 
     def write(self, data: bytes | memoryview) -> int:
         """Write bytes."""
         self.hash.update(data)
         self.size += len(data)
-        return self._file.write(data)
+        written = self._file.write(data)
+        if self.size - self._begun >= _BEGUN:
+            _begin_writing(self._file.fileno(), self._begun, self.size)
+            self._begun = self.size
+        return written
+
+
+def _begin_writing(file: int, start: int, stop: int) -> None:
+    """Have the system begin to write part of a file to the disk, without waiting for it."""
+    try:
+        ctypes.CDLL(None).sync_file_range(file, ctypes.c_int64(start), ctypes.c_int64(stop - start), _WRITE)
+    except (AttributeError, OSError):
+        pass  # other systems begin when they see fit
 
 
 class _Work:
