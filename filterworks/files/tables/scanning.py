@@ -12,6 +12,7 @@ from filterworks.machine.intrinsics import (
     Doubles,
     Integers,
     Places,
+    as_double,
     bits_of,
     double_of,
     less,
@@ -28,6 +29,7 @@ from filterworks.machine.translation import rarely_translated, translated
 _MISSING = 0x7FF8000000000000
 # Where in the table of powers 1, 10, 100, … begin.
 _WHOLE = 1334
+_ZEROS = 0x3030303030303030
 
 
 @translated
@@ -79,18 +81,17 @@ def mark_cells(
 
 
 @translated
-def digits_at(text: Bytes, place: int) -> int:
-    """Return how many of eight bytes are digits, up to the first that is none."""
-    word = word_at(text, place) ^ 0x3030303030303030
+def digits_in(word: int) -> int:
+    """Return how many of eight bytes, less 48 each, are digits, up to the first that is none."""
     # A byte of 10 or more gets its highest bit here; those after the first may be wrong.
     return trailing_zeros(((word + 0x7676767676767676) | word) & 0x8080808080808080) >> 3
 
 
 @translated
-def number_at(text: Bytes, place: int, count: int) -> int:
-    """Return the number that `count` digits stand for, at most eight."""
+def number_in(word: int, count: int) -> int:
+    """Return the number that the first `count` of eight digits stand for."""
     half = 32 - 4 * count
-    word = ((word_at(text, place) ^ 0x3030303030303030) << half) << half
+    word = (word << half) << half
     word = word * 10 + (word >> 8)
     upper = (word & 0x000000FF000000FF) * 0x000F424000000064
     lower = ((word >> 16) & 0x000000FF000000FF) * 0x0000271000000001
@@ -107,12 +108,12 @@ def read_any_number(text: Bytes, start: int, point: int, table: Integers, found:
     minus = 1 << 63 if sign == 45 else 0
     place = start + (1 if sign == 45 or sign == 43 else 0)
     first = place
-    part = digits_at(text, place)
-    digits = number_at(text, place, part)
-    place = place + part
+    digits = 0
+    part = 8
     while part == 8:
-        part = digits_at(text, place)
-        digits = digits * table[_WHOLE + part] + number_at(text, place, part)
+        word = word_at(text, place) ^ _ZEROS
+        part = digits_in(word)
+        digits = digits * table[_WHOLE + part] + number_in(word, part)
         place = place + part
     count = place - first
     exponent = 0
@@ -121,8 +122,9 @@ def read_any_number(text: Bytes, start: int, point: int, table: Integers, found:
         mark = place
         part = 8
         while part == 8:
-            part = digits_at(text, place)
-            digits = digits * table[_WHOLE + part] + number_at(text, place, part)
+            word = word_at(text, place) ^ _ZEROS
+            part = digits_in(word)
+            digits = digits * table[_WHOLE + part] + number_in(word, part)
             place = place + part
         exponent = mark - place
         count = count - exponent
@@ -159,23 +161,30 @@ def read_any_number(text: Bytes, start: int, point: int, table: Integers, found:
 def read_number(text: Bytes, start: int, stop: int, point: int, table: Integers, found: Integers) -> int:
     """Read the number that stands between two places: its bits into `found`; return whether it is one.
 
-    At once where it has fewer than eight digits before the point and no power of ten.
+    At once where it has a point, no power of ten, and no more than 16 digits besides the first seven.
     """
     sign = text[start]
+    minus = 1 << 63 if sign == 45 else 0
     place = start + (1 if sign == 45 or sign == 43 else 0)
-    part = digits_at(text, place)
-    digits = number_at(text, place, part & 7)
-    place = place + part
-    count = stop - place - 1
-    if text[place] == point and stop >= 16 and less(count, 20) and part + count > 0 and part < 8:
-        more = count - 16 if count > 16 else 0
-        before = digits * table[_WHOLE + more] + number_at(text, place + 1, more)
+    word = word_at(text, place) ^ _ZEROS
+    part = digits_in(word)
+    count = stop - place - part - 1
+    more = count - 16 if count > 16 else 0
+    # The digits before the point and the first after it, without it; the last 16 are read at once.
+    if text[place + part] == point and stop >= 16 and less(count, 20) and part + more < 8 and part + count > 0:
+        before = word & ((1 << (8 * part)) - 1)
+        word = before | (((word >> 8) >> (8 * part)) << (8 * part))
+        digits = number_in(word, part + more)
         after = sixteen_digits(text, stop, count - more)
-        is_short = part + count < 20 or digits == 0
-        if digits_at(text, place + 1) >= more and after >= 0 and is_short:
-            bits = double_bits(before * table[_WHOLE + count - more] + after, 0 - count, table)
-            if bits >= 0:
-                found[0] = bits | (1 << 63 if sign == 45 else 0)
+        if digits_in(word) >= part + more and after >= 0:
+            digits = digits * table[_WHOLE + count - more] + after
+            if part + count < 16:
+                # Both are doubles, so their quotient is the nearest one.
+                found[0] = bits_of(as_double(digits) / as_double(table[_WHOLE + count])) | minus
+                return 1
+            bits = double_bits(digits, 0 - count, table)
+            if bits >= 0 and part + count < 20:
+                found[0] = bits | minus
                 return 1
     return 1 if read_any_number(text, start, point, table, found) == stop else 0
 
