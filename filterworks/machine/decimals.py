@@ -17,7 +17,9 @@ from filterworks.machine.intrinsics import (
     arithmetic_shift,
     bits_of,
     double_of,
+    first_digits,
     high_product,
+    last_digits,
     leading_zeros,
     less,
     put_word,
@@ -98,16 +100,6 @@ def rounded_to_odd(high: int, low: int, factor: int) -> int:
     middle = high * factor + carry
     top = high_product(high, factor) + (1 if less(middle, carry) else 0)
     return top | (1 if less(1, middle) else 0)
-
-
-@translated
-def eight_digits(number: int) -> int:
-    """Return the digits of a number below 10⁸ as bytes 0 to 9, the first the lowest."""
-    four = (number // 10000) | ((number % 10000) << 32)
-    two = ((four * 10486) >> 20) & 0x7F0000007F
-    two = two | ((four - two * 100) << 16)
-    one = ((two * 103) >> 10) & 0x000F000F000F000F
-    return one | ((two - one * 10) << 8)
 
 
 @rarely_translated
@@ -214,8 +206,9 @@ def write_number(
     first = digits // 10000000000000000
     digits = digits - first * 10000000000000000
     upper = digits // 100000000
-    middle_word = eight_digits(upper)
-    last_word = eight_digits(digits - upper * 100000000)
+    lower = digits - upper * 100000000
+    middle_word = first_digits(upper, lower)
+    last_word = last_digits(upper, lower)
     count = 17 - (leading_zeros(last_word) >> 3)
     count = count if last_word != 0 else 9 - (leading_zeros(middle_word) >> 3)
     return place_digits(

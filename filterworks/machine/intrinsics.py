@@ -51,6 +51,34 @@ _SIXTEEN_DIGITS = (
     "icmp eq i16 {14}, 0",
     "select i1 {34}, i64 {33}, i64 -1",
 )
+# Two numbers of eight digits each, taken apart three times: into four, eight and sixteen.
+_SIGNS_OF_TWO = (
+    "insertelement <2 x i64> poison, i64 {0}, i32 0",
+    "insertelement <2 x i64> {2}, i64 {1}, i32 1",
+    "and <2 x i64> {3}, splat (i64 134217727)",
+    "mul <2 x i64> {4}, splat (i64 109951163)",
+    "lshr <2 x i64> {5}, splat (i64 40)",
+    "mul <2 x i64> {6}, splat (i64 10000)",
+    "sub <2 x i64> {4}, {7}",
+    "shl <2 x i64> {8}, splat (i64 32)",
+    "or <2 x i64> {6}, {9}",
+    "bitcast <2 x i64> {10} to <4 x i32>",
+    "and <4 x i32> {11}, splat (i32 16383)",
+    "mul <4 x i32> {12}, splat (i32 5243)",
+    "lshr <4 x i32> {13}, splat (i32 19)",
+    "mul <4 x i32> {14}, splat (i32 100)",
+    "sub <4 x i32> {12}, {15}",
+    "shl <4 x i32> {16}, splat (i32 16)",
+    "or <4 x i32> {14}, {17}",
+    "bitcast <4 x i32> {18} to <8 x i16>",
+    "mul <8 x i16> {19}, splat (i16 103)",
+    "lshr <8 x i16> {20}, splat (i16 10)",
+    "mul <8 x i16> {21}, splat (i16 10)",
+    "sub <8 x i16> {19}, {22}",
+    "shl <8 x i16> {23}, splat (i16 8)",
+    "or <8 x i16> {21}, {24}",
+    "bitcast <8 x i16> {25} to <2 x i64>",
+)
 # Name → kinds of the arguments, kind of the result, and the instructions, one value each.
 INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "less": (("i64", "i64"), "i1", ("icmp ult i64 {0}, {1}",)),
@@ -78,6 +106,16 @@ INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
         ("getelementptr i8, ptr {0}, i64 {1}", "load i64, ptr {2}, align 1"),
     ),
     "sixteen_digits": (("i8*", "i64", "i64"), "i64", _SIXTEEN_DIGITS),
+    "first_digits": (
+        ("i64", "i64"),
+        "i64",
+        (*_SIGNS_OF_TWO, "extractelement <2 x i64> {26}, i32 0"),
+    ),
+    "last_digits": (
+        ("i64", "i64"),
+        "i64",
+        (*_SIGNS_OF_TWO, "extractelement <2 x i64> {26}, i32 1"),
+    ),
     "places_of": (
         ("i8*", "i64", "i64"),
         "i64",
@@ -165,6 +203,19 @@ def places_of(text: Bytes, place: int, sign: int) -> int:
 
 def places_above_ascii(text: Bytes, place: int) -> int:
     """Return which of 64 bytes are above 127, a bit for each, that of the first the lowest."""
+    raise NotImplementedError
+
+
+def first_digits(first: int, last: int) -> int:
+    """Return the digits of the first of two numbers below 10⁸ as bytes 0 to 9, the first the lowest.
+
+    With :func:`last_digits` of the same numbers it costs no more than alone.
+    """
+    raise NotImplementedError
+
+
+def last_digits(first: int, last: int) -> int:
+    """Return the digits of the last of two numbers, as :func:`first_digits` those of the first."""
     raise NotImplementedError
 
 
