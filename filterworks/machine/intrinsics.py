@@ -13,6 +13,19 @@ Places = NDArray[np.int32]
 Integers = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 
+
+class Eight:
+    """Eight doubles that are worked on together, with ``+``, ``-``, ``*`` and ``/``."""
+
+    def __add__(self, other: Eight) -> Eight:
+        raise NotImplementedError
+
+    def __truediv__(self, other: Eight) -> Eight:
+        raise NotImplementedError
+
+
+EIGHT = "<8 x double>"
+
 _BYTES = ", ".join(f"i8 {n}" for n in range(16))
 # Sixteen bytes that end at a place: those outside of the last few become zeros. Neighbours are joined three
 # times, into eight numbers, four and two.
@@ -79,6 +92,26 @@ _SIGNS_OF_TWO = (
     "or <8 x i16> {21}, {24}",
     "bitcast <8 x i16> {25} to <2 x i64>",
 )
+_ZERO = f"{EIGHT} zeroinitializer"
+
+
+def _moved(lanes: tuple[int, ...], value: int) -> str:
+    """Return the instruction that takes lanes of a value, or a zero where the lane is 8."""
+    places = ", ".join(f"i32 {lane}" for lane in lanes)
+    return f"shufflevector {EIGHT} {{{value}}}, {_ZERO}, <8 x i32> <{places}>"
+
+
+def _running(lanes: tuple[tuple[int, ...], ...]) -> tuple[str, ...]:
+    """Return the instructions that add lanes to the next ones, to those after them, and so on."""
+    steps: list[str] = []
+    for number, one in enumerate(lanes):
+        steps += [_moved(one, 2 * number), f"fadd {EIGHT} {{{2 * number}}}, {{{2 * number + 1}}}"]
+    return tuple(steps)
+
+
+_ONE_ON, _ONE_BACK = (8, 0, 1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5, 6, 7, 8)
+_ON = (_ONE_ON, (8, 8, 0, 1, 2, 3, 4, 5), (8, 8, 8, 8, 0, 1, 2, 3))
+_BACK = (_ONE_BACK, (2, 3, 4, 5, 6, 7, 8, 8), (4, 5, 6, 7, 8, 8, 8, 8))
 # Name → kinds of the arguments, kind of the result, and the instructions, one value each.
 INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "less": (("i64", "i64"), "i1", ("icmp ult i64 {0}, {1}",)),
@@ -115,6 +148,29 @@ INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
         ("i64", "i64"),
         "i64",
         (*_SIGNS_OF_TWO, "extractelement <2 x i64> {26}, i32 1"),
+    ),
+    "eight_at": (
+        ("double*", "i64"),
+        EIGHT,
+        ("getelementptr double, ptr {0}, i64 {1}", f"load {EIGHT}, ptr {{2}}, align 8"),
+    ),
+    "eight_of": (
+        ("double",),
+        EIGHT,
+        (
+            f"insertelement {EIGHT} poison, double {{0}}, i32 0",
+            f"shufflevector {EIGHT} {{1}}, {EIGHT} poison, <8 x i32> zeroinitializer",
+        ),
+    ),
+    "first_of": ((EIGHT,), "double", (f"extractelement {EIGHT} {{0}}, i32 0",)),
+    "last_of": ((EIGHT,), "double", (f"extractelement {EIGHT} {{0}}, i32 7",)),
+    "one_on": ((EIGHT,), EIGHT, (_moved(_ONE_ON, 0),)),
+    "running_sums": ((EIGHT,), EIGHT, _running(_ON)),
+    "running_sums_back": ((EIGHT,), EIGHT, _running(_BACK)),
+    "equal_lanes": (
+        (EIGHT, EIGHT),
+        "i64",
+        (f"fcmp oeq {EIGHT} {{0}}, {{1}}", "bitcast <8 x i1> {2} to i8", "zext i8 {3} to i64"),
     ),
     "places_of": (
         ("i8*", "i64", "i64"),
@@ -224,6 +280,51 @@ def sixteen_digits(text: Bytes, stop: int, count: int) -> int:
 
     Sixteen bytes are read.
     """
+    raise NotImplementedError
+
+
+def eight_at(line: Doubles, place: int) -> Eight:
+    """Return eight numbers that follow each other."""
+    raise NotImplementedError
+
+
+def eight_of(value: float) -> Eight:
+    """Return a number eight times."""
+    raise NotImplementedError
+
+
+def first_of(values: Eight) -> float:
+    """Return the first of eight numbers."""
+    raise NotImplementedError
+
+
+def last_of(values: Eight) -> float:
+    """Return the last of eight numbers."""
+    raise NotImplementedError
+
+
+def one_on(values: Eight) -> Eight:
+    """Return 0 and the first seven of eight numbers."""
+    raise NotImplementedError
+
+
+def running_sums(values: Eight) -> Eight:
+    """Return for each of eight numbers the sum of all up to it."""
+    raise NotImplementedError
+
+
+def running_sums_back(values: Eight) -> Eight:
+    """Return for each of eight numbers the sum of all from it on."""
+    raise NotImplementedError
+
+
+def equal_lanes(values: Eight, others: Eight) -> int:
+    """Return which of eight numbers equal others, a bit for each, that of the first the lowest."""
+    raise NotImplementedError
+
+
+def put_eight(line: Doubles, place: int, values: Eight) -> None:
+    """Write eight numbers."""
     raise NotImplementedError
 
 

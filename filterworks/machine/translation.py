@@ -4,7 +4,7 @@ The functions are never run by Python: they are read as text. What they may hold
 64 bits and wrap around; ``//``, ``%`` and ``>>`` take them as unsigned, comparisons as signed. Arrays are
 addresses without bounds. There are assignments, ``if``, ``while``, ``for … in range(…)`` with a step of 1,
 ``break``, ``continue``, ``return``, arithmetic, comparisons, ``and``, ``or``, ``not``, the intrinsics of
-:mod:`~filterworks.machine.intrinsics`, and other functions of this kind.
+:mod:`~filterworks.machine.intrinsics`, which know eight doubles at once too, and other functions of this kind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import numpy as np
 
 from filterworks.machine.compiler import compiled
-from filterworks.machine.intrinsics import DECLARED, INTRINSICS
+from filterworks.machine.intrinsics import DECLARED, EIGHT, INTRINSICS
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -354,7 +354,7 @@ class _Writer(ast.NodeVisitor):
 
     def _of_binop(self, node: ast.BinOp) -> tuple[str, str]:
         (kind, a), (other, b) = self._of(node.left), self._of(node.right)
-        table = _FLOAT if kind == "double" else _INTEGER
+        table = _FLOAT if kind in ("double", EIGHT) else _INTEGER
         if kind != other or type(node.op) not in table:
             raise self._fail(node, f"does not work on {kind} and {other}")
         return self._value(kind, f"{table[type(node.op)]} {kind} {a}, {b}")
@@ -395,9 +395,11 @@ class _Writer(ast.NodeVisitor):
         assert isinstance(node.func, ast.Name)  # noqa: S101  # methods there are none
         name = node.func.id
         given = [self._of(argument) for argument in node.args]
-        if name == "put_word":
-            place = self._value("ptr", f"getelementptr i8, ptr {given[0][1]}, i64 {given[1][1]}")[1]
-            self._lines.append(f"  store i64 {given[2][1]}, ptr {place}, align 1")
+        if name in ("put_word", "put_eight"):
+            element = given[0][0].removesuffix("*")
+            place = self._value("ptr", f"getelementptr {element}, ptr {given[0][1]}, i64 {given[1][1]}")[1]
+            align = 1 if element == "i8" else 8
+            self._lines.append(f"  store {given[2][0]} {given[2][1]}, ptr {place}, align {align}")
             return "void", ""
         if name in INTRINSICS:
             kinds, result, steps = INTRINSICS[name]
