@@ -6,7 +6,7 @@ import ctypes
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -112,10 +112,8 @@ class _Hashed:
 
 def _begin_writing(file: int, start: int, stop: int) -> None:
     """Have the system begin to write part of a file to the disk, without waiting for it."""
-    try:
+    with suppress(AttributeError, OSError):  # other systems begin when they see fit
         ctypes.CDLL(None).sync_file_range(file, ctypes.c_int64(start), ctypes.c_int64(stop - start), _WRITE)
-    except (AttributeError, OSError):
-        pass  # other systems begin when they see fit
 
 
 class _Work:

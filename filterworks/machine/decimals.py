@@ -104,7 +104,7 @@ def rounded_to_odd(high: int, low: int, factor: int) -> int:
 
 @rarely_translated
 def shortest_digits(fraction: int, exponent: int, table: Integers, found: Integers) -> int:
-    """Return the shortest digits of any double but 0; `found` gets the power of ten that they are to be times.
+    """Return the shortest digits of any double but 0; the power of ten they are to be times goes to `found`.
 
     `fraction` and `exponent` are its bits.
     """
@@ -146,7 +146,7 @@ def shortest_digits(fraction: int, exponent: int, table: Integers, found: Intege
 
 @translated
 def nearest_digits(mantissa: int, power: int, ten: int, table: Integers) -> int:
-    """Return the shortest digits of mantissa · 2**power, to be times 10**ten; -1 where one product cannot tell.
+    """Return the shortest digits of mantissa · 2**power, to be times 10**ten; -1 if one product cannot tell.
 
     The next doubles are equally far.
     What is between the digits and the number, and half of the distance to the next double, are taken in
@@ -173,9 +173,7 @@ def nearest_digits(mantissa: int, power: int, ten: int, table: Integers) -> int:
 
 
 @translated
-def write_number(
-    value: float, out: Bytes, start: int, point: int, table: Integers, found: Integers
-) -> int:
+def write_number(value: float, out: Bytes, start: int, point: int, table: Integers, found: Integers) -> int:
     """Write the shortest digits that read back as this finite double; return the place after them.
 
     Up to 32 bytes from `start` on may be overwritten; `found` is a number to work with.
@@ -212,7 +210,14 @@ def write_number(
     count = 17 - (leading_zeros(last_word) >> 3)
     count = count if last_word != 0 else 9 - (leading_zeros(middle_word) >> 3)
     return place_digits(
-        first + 48, middle_word + 0x3030303030303030, last_word + 0x3030303030303030, count, ten, out, place, point
+        first + 48,
+        middle_word + 0x3030303030303030,
+        last_word + 0x3030303030303030,
+        count,
+        ten,
+        out,
+        place,
+        point,
     )
 
 

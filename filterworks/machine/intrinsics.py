@@ -15,9 +15,12 @@ Doubles = NDArray[np.float64]
 
 
 class Eight:
-    """Eight doubles that are worked on together, with ``+``, ``-``, ``*`` and ``/``."""
+    """Eight doubles that are worked on together, with ``+``, ``-`` and ``/``."""
 
     def __add__(self, other: Eight) -> Eight:
+        raise NotImplementedError
+
+    def __sub__(self, other: Eight) -> Eight:
         raise NotImplementedError
 
     def __truediv__(self, other: Eight) -> Eight:

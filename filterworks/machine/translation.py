@@ -4,7 +4,7 @@ The functions are never run by Python: they are read as text. What they may hold
 64 bits and wrap around; ``//``, ``%`` and ``>>`` take them as unsigned, comparisons as signed. Arrays are
 addresses without bounds. There are assignments, ``if``, ``while``, ``for … in range(…)`` with a step of 1,
 ``break``, ``continue``, ``return``, arithmetic, comparisons, ``and``, ``or``, ``not``, the intrinsics of
-:mod:`~filterworks.machine.intrinsics`, which know eight doubles at once too, and other functions of this kind.
+:mod:`~filterworks.machine.intrinsics` (some work on eight doubles at once), and other functions of this kind.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ Made = TypeVar("Made")
 _KINDS = {"int": "i64", "float": "double", "None": "void"}
 _ELEMENTS = {"Bytes": "i8", "Places": "i32", "Integers": "i64", "Doubles": "double"}
 _CTYPES: dict[str, Any] = {"i64": ctypes.c_int64, "double": ctypes.c_double, "void": None}
-_ATTRIBUTES = "attributes #0 = { nounwind }\nattributes #1 = { alwaysinline nounwind }\nattributes #2 = { noinline cold nounwind }"
+# Of what is called from outside, of what is written into its callers, of what is not.
+_ATTRIBUTES = """\
+attributes #0 = { nounwind }
+attributes #1 = { alwaysinline nounwind }
+attributes #2 = { noinline cold nounwind }"""
 _INTEGER: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "udiv", ast.Mod: "urem",
     ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "lshr",
@@ -78,14 +82,19 @@ class Translated(Generic[Given, Made]):
         return found
 
     @cached_property
+    def _kinds(self) -> dict[str, str]:
+        # As they are written: to read the source takes longer than to load the code.
+        return {name: _kind(written) for name, written in self._function.__annotations__.items()}
+
+    @cached_property
     def parameters(self) -> dict[str, str]:
         """Names and kinds of the parameters."""
-        return {argument.arg: _kind(argument.annotation) for argument in self.tree.args.args}
+        return {name: kind for name, kind in self._kinds.items() if name != "return"}
 
     @cached_property
     def result(self) -> str:
         """Kind of the result."""
-        return _kind(self.tree.returns)
+        return self._kinds["return"]
 
     @property
     def prototype(self) -> Any:
@@ -128,7 +137,7 @@ def translated(function: Callable[Given, Made]) -> Translated[Given, Made]:
 
 
 def rarely_translated(function: Callable[Given, Made]) -> Translated[Given, Made]:
-    """Return a function like :func:`translated`, for a case that is rare: the usual one keeps the registers."""
+    """Return a function like :func:`translated` for a rare case: the usual one keeps the registers."""
     return Translated(function, is_rare=True)
 
 
@@ -143,13 +152,13 @@ def _sources(scope: dict[str, Any], seen: set[Path]) -> set[Path]:
     return seen
 
 
-def _kind(annotation: ast.expr | None) -> str:
-    text = "None" if annotation is None else ast.unparse(annotation)
-    if text in _ELEMENTS:
-        return _ELEMENTS[text] + "*"
-    if text not in _KINDS:
-        raise TranslationError(f"no kind of number is called {text}")
-    return _KINDS[text]
+def _kind(written: str) -> str:
+    """Return the kind of an annotation, which is text: modules import annotations from the future."""
+    if written in _ELEMENTS:
+        return _ELEMENTS[written] + "*"
+    if written not in _KINDS:
+        raise TranslationError(f"no kind of number is called {written}")
+    return _KINDS[written]
 
 
 class _Writer(ast.NodeVisitor):

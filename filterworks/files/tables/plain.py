@@ -106,7 +106,12 @@ def _loops() -> tuple[Any, Any, Any, NDArray[np.int64]] | None:
 
 
 def scan(
-    text: Text, columns: int, values: Sequence[int], signs: tuple[bytes, str], null: Sequence[str], quotes: bool
+    text: Text,
+    columns: int,
+    values: Sequence[int],
+    signs: tuple[bytes, str],
+    null: Sequence[str],
+    quotes: bool,
 ) -> Plain | None:
     """Return rows with their numbers; None where they must be looked at with more care.
 

@@ -171,7 +171,13 @@ def read_number(text: Bytes, start: int, stop: int, point: int, table: Integers,
     count = stop - place - part - 1
     more = count - 16 if count > 16 else 0
     # The digits before the point and the first after it, without it; the last 16 are read at once.
-    if text[place + part] == point and stop >= 16 and less(count, 20) and part + more < 8 and part + count > 0:
+    if (
+        text[place + part] == point
+        and stop >= 16
+        and less(count, 20)
+        and part + more < 8
+        and part + count > 0
+    ):
         before = word & ((1 << (8 * part)) - 1)
         word = before | (((word >> 8) >> (8 * part)) << (8 * part))
         digits = number_in(word, part + more)
