@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from filterworks.arguments import Array
 from filterworks.files.tables.quoting import QUOTE, RETURN
+from filterworks.files.tables.spares import SPARES
 from filterworks.machine.compiler import CompilerError, obstacle
 
 _NUMBER = re.compile(rb"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|inf(?:inity)?)", re.IGNORECASE)
@@ -26,8 +26,6 @@ _NAN = re.compile(rb"[-+]?nan", re.IGNORECASE)
 _ODD, _ODD_SHARE = 1024, 4
 # Bytes of the longest result, and those after a text that are read and overwritten with it.
 _LONGEST, SLACK = 25, 64
-# Buffers that wait for the next block: as many as are at work, none of them unusually large.
-_SPARES, _LARGEST_SPARE = 4, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def scan(
     if rest or rows != lines or (quotes and quoted) or (wide and not _is_utf8(text)):
         return None
     wanted = np.array(values, np.int64)
-    numbers = np.empty((wanted.size, rows))
+    numbers = SPARES.take(8 * wanted.size * rows).view(np.float64).reshape(wanted.size, rows)
     room = max(_ODD, numbers.size // _ODD_SHARE)
     odd, found = np.empty((room, 2), np.int64), np.zeros(1, np.int64)
     returns = bool(returned)
@@ -161,7 +159,7 @@ def _marks(
     found = np.zeros(4, np.int64)
     # Cells of four bytes, or as many as there can be.
     for room in (size // 4 + 2 * SLACK, size + 2 * SLACK):
-        marks = np.empty(room, np.int32)
+        marks = SPARES.take(4 * room).view(np.int32)
         count = loop(
             source.ctypes.data, size, delimiter, QUOTE[0], marks.ctypes.data, room, found.ctypes.data
         )
@@ -230,35 +228,23 @@ def plain_kind(plain: Plain, column: int) -> str:
     return "integer" if all(_INTEGER.fullmatch(cell) for cell in cells) else "float"
 
 
-# Buffers that have been written out: fresh memory costs more than what is put into it.
-_SPARE: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
-
-
-def _buffer(size: int) -> NDArray[np.uint8]:
-    try:
-        spare = _SPARE.get_nowait()
-    except Empty:
-        spare = np.empty(0, np.uint8)
-    return spare if size <= spare.size <= 4 * size else np.empty(size, np.uint8)
-
-
 def give_back(data: bytes | memoryview) -> None:
     """Take the lines of :func:`render_plain` back when they have been written."""
-    if not isinstance(data, memoryview) or not isinstance(data.obj, np.ndarray):
-        return
-    whole = data.obj if data.obj.base is None else data.obj.base
-    if whole.nbytes <= _LARGEST_SPARE and _SPARE.qsize() < _SPARES:
-        _SPARE.put(whole)
+    if isinstance(data, memoryview) and isinstance(data.obj, np.ndarray):
+        SPARES.put(data.obj)
 
 
 def render_plain(plain: Plain, results: Array, signs: tuple[bytes, str], *, adds: bool) -> memoryview:
-    """Return the lines with their results, shortest digits that read back the same."""
+    """Return the lines with their results, shortest digits that read back the same.
+
+    The numbers of `plain` are lost: their memory is used again.
+    """
     loops = _loops()
     assert loops is not None  # noqa: S101  # they have read these rows
     rows, count = results.shape
     made = np.asfortranarray(results, dtype=np.float64)
     text = plain.text
-    out = _buffer(text.size + rows * count * (_LONGEST + 1) + SLACK)
+    out = SPARES.take(text.size + rows * count * (_LONGEST + 1) + SLACK)
     source = np.frombuffer(text.data, np.uint8)
     given, found = _signs(*signs), np.zeros(1, np.int64)
     size = loops[2](
@@ -266,4 +252,6 @@ def render_plain(plain: Plain, results: Array, signs: tuple[bytes, str], *, adds
         plain.wanted.ctypes.data, count, given.ctypes.data, made.ctypes.data, rows, plain.lines.ctypes.data,
         int(adds), loops[3].ctypes.data, found.ctypes.data, out.ctypes.data,
     )  # fmt: skip
+    SPARES.put(plain.lines)
+    SPARES.put(plain.marks)
     return out[:size].data
