@@ -40,7 +40,7 @@ class Spares:
         return np.empty(size + size // 8, np.uint8)[:size]
 
     def put(self, array: NDArray[np.generic]) -> None:
-        """Take back what came of :meth:`take`, or a part or another view of it; nobody may look at it any more."""
+        """Take back what came of :meth:`take`, or a view of it; nobody may look at it any more."""
         whole = array
         while isinstance(whole.base, np.ndarray):
             whole = whole.base
