@@ -40,7 +40,7 @@ class Text:
         Of the lines.
     """
 
-    data: bytes
+    data: bytes | bytearray
     size: int
 
     @classmethod
@@ -50,7 +50,7 @@ class Text:
 
     def lines(self) -> bytes:
         """Return the lines alone."""
-        return self.data[: self.size]
+        return bytes(self.data[: self.size])
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _signs(delimiter: bytes, point: str) -> NDArray[np.int64]:
     return np.array([delimiter[0], ord(point)])
 
 
-def _odd_number(cell: bytes, point: str, null: Sequence[str]) -> float | None:
+def _odd_number(cell: bytes | bytearray, point: str, null: Sequence[str]) -> float | None:
     """Return the number in a cell, NaN if it is missing, None if it is none."""
     if not cell or _NAN.fullmatch(cell) or cell.decode() in null:
         return np.nan
@@ -237,7 +237,7 @@ def give_back(data: bytes | memoryview) -> None:
 def render_plain(plain: Plain, results: Array, signs: tuple[bytes, str], *, adds: bool) -> memoryview:
     """Return the lines with their results, shortest digits that read back the same.
 
-    The numbers of `plain` are lost: their memory is used again.
+    `plain` is lost: its memory is used again.
     """
     loops = _loops()
     assert loops is not None  # noqa: S101  # they have read these rows
@@ -252,6 +252,6 @@ def render_plain(plain: Plain, results: Array, signs: tuple[bytes, str], *, adds
         plain.wanted.ctypes.data, count, given.ctypes.data, made.ctypes.data, rows, plain.lines.ctypes.data,
         int(adds), loops[3].ctypes.data, found.ctypes.data, out.ctypes.data,
     )  # fmt: skip
-    SPARES.put(plain.lines)
-    SPARES.put(plain.marks)
+    for memory in (plain.lines, plain.marks, text.data):
+        SPARES.put(memory)
     return out[:size].data

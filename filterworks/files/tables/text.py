@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
 from filterworks.errors import FileError
 from filterworks.files.tables.block import Block, CellError
-from filterworks.files.tables.compression import opened
+from filterworks.files.tables.compression import Source, opened
 from filterworks.files.tables.dialect import Dialect, recognise
 from filterworks.files.tables.options import Column, Reading
 from filterworks.files.tables.parsing import Layout, Parser, missing_among, numbers_of
 from filterworks.files.tables.plain import SLACK, Plain, Text, plain_kind, plain_texts, scan
 from filterworks.files.tables.quoting import NEWLINE, QUOTE, last_line_end
+from filterworks.files.tables.spares import SPARES
 
 # What is looked at to find delimiter, names and dtypes.
 _START = 1 << 20
@@ -24,7 +24,6 @@ _START = 1 << 20
 _LONGEST = 1 << 26
 # Bytes of a block at most; rows, roughly; bytes at least where rows are short.
 BLOCK, _ROWS, _LEAST = 1 << 20, 1 << 17, 1 << 18
-_ROOM = bytes(SLACK)
 # Texts of a column that are looked at to find out how a time is told.
 _SHOWN = 100
 # Blocks that are being parsed or wait for it: one is used, one is ready, one is in work.
@@ -191,34 +190,36 @@ class TextTable:
         dialect = self.dialect
         with opened(self.path) as (file, share):
             _exactly(file, len(dialect.preamble))
-            rest, searched = b"", 0
-            while data := file.read(size):
-                whole = b"".join((rest, data, _ROOM))
-                cut = self._cut(whole, searched)
+            rest = b""
+            while True:
+                start = len(rest)
+                whole = SPARES.take_text(start + size + SLACK)
+                whole[:start] = rest
+                with memoryview(whole) as room:
+                    end = start + file.readinto(room[start : start + size])
+                if end == start:
+                    break
+                cut = self._cut(whole, start, end)
+                rest = bytes(whole[cut:end])
                 if cut:
                     yield Text(whole, cut)
-                rest = whole[cut:-SLACK]
                 self.share = share()
-                searched = len(rest)
             rows = self._rows_of(rest)
             if rows:
                 yield Text.of(rows)
             self.trailer = rest[len(rows) :]
 
-    def _cut(self, whole: bytes, searched: int) -> int:
-        """Return how many bytes are whole rows, blank lines at their end left for later.
-
-        The zero bytes at the end of `whole` are no part of any.
-        """
-        cut = last_line_end(whole, searched, self.dialect.quotes)
-        if not cut and len(whole) > _LONGEST:
-            opening = whole.rfind(QUOTE) if self.dialect.quotes else -1
+    def _cut(self, whole: bytearray, searched: int, end: int) -> int:
+        """Return how many bytes before `end` are whole rows, blank lines at their end left for later."""
+        cut = last_line_end(whole, searched, self.dialect.quotes, end)
+        if not cut and end > _LONGEST:
+            opening = whole.rfind(QUOTE, 0, end) if self.dialect.quotes else -1
             what = "a quote opens here and does not close" if opening >= 0 else "has no end"
             row = whole.count(NEWLINE, 0, max(opening, 0))
             raise CellError(f"{what} within {_LONGEST >> 20} MiB", row)
         # One line end at the end is that of a row; before more of them, a blank line.
         is_row = not whole[max(cut - 3, 0) : cut].endswith((b"\n\n", b"\n\r\n")) and cut > 2
-        return cut if is_row else len(self._rows_of(whole[:cut]))
+        return cut if is_row else len(self._rows_of(bytes(whole[:cut])))
 
 
 def without_blank_end(data: bytes) -> bytes:
@@ -258,7 +259,7 @@ def _ahead(
             future.cancel()
 
 
-def _exactly(file: BinaryIO, size: int) -> bytes:
+def _exactly(file: Source, size: int) -> bytes:
     """Return so many bytes, fewer only at the end of the file."""
     parts = []
     while size and (part := file.read(size)):
