@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from filterworks.arguments import Array
 from filterworks.batch.digests import Digest
 from filterworks.batch.lanes import Key, Lane, Lanes, grouped
-from filterworks.batch.memory import MEMORY, usual_memory
+from filterworks.batch.memory import MEMORY, keep_freed_memory, usual_memory
 from filterworks.batch.preparation import in_order, resampled
 from filterworks.batch.series_job import SeriesInput, Settings
 from filterworks.batch.survey import Clock, Roles, assign
@@ -71,6 +71,7 @@ class SeriesTask(Task):
         FileError
             With file, line and column, where the table or a value cannot be used.
         """
+        keep_freed_memory()
         # Beside the result: where it fits, copies fit too.
         beside = place.parent if place.name else None
         with (
