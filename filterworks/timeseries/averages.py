@@ -247,12 +247,28 @@ def steady_means(line: Doubles, size: int, window: int, sums: Doubles, out: Doub
 
 
 @translated
-def _means_of_many(line: Doubles, size: int, window: int, sums: Doubles, out: Doubles) -> None:
+def _sum(line: Doubles, start: int, stop: int) -> float:
+    eights = eight_of(0.0)
+    while start + 8 <= stop:
+        eights = eights + eight_at(line, start)
+        start = start + 8
+    total = last_of(running_sums(eights))
+    while start < stop:
+        total = total + line[start]
+        start = start + 1
+    return total
+
+
+@translated
+def _means_of_many(  # noqa: C901  # one pass, one state
+    line: Doubles, size: int, window: int, sums: Doubles, out: Doubles
+) -> None:
     count = size - window + 1
     chunks = (window + _CHUNK - 1) // _CHUNK
     full = as_double(window)
     start = 0
     while start < count:
+        stop = window if window < count - start else count - start
         high = 0.0
         low = 0.0
         chunk = chunks - 1
@@ -262,6 +278,10 @@ def _means_of_many(line: Doubles, size: int, window: int, sums: Doubles, out: Do
             begin = chunk * _CHUNK
             j = window if window < begin + _CHUNK else begin + _CHUNK
             part = 0.0
+            if begin >= stop:
+                # No window begins here: what the chunk sums to is enough.
+                part = _sum(line, start + begin, start + j)
+                j = begin
             while j >= begin + 8:
                 j = j - 8
                 parts = running_sums_back(eight_at(line, start + j)) + eight_of(part)
@@ -280,7 +300,6 @@ def _means_of_many(line: Doubles, size: int, window: int, sums: Doubles, out: Do
             chunk = chunk - 1
         high = 0.0
         low = 0.0
-        stop = window if window < count - start else count - start
         begin = 0
         while begin < stop:
             end = stop if stop < begin + _CHUNK else begin + _CHUNK
