@@ -37,6 +37,9 @@ class Work(Protocol):
     def settle(self, item: Item, outcome: Outcome) -> None:
         """Take in what became of an item."""
 
+    def begin(self) -> None:
+        """Record that there is work; called when the first tasks have been given out."""
+
     def commit(self) -> None:
         """Record what was taken in; called when there is time for it."""
 
@@ -79,6 +82,9 @@ class Handout:
 
     def run(self) -> None:
         """Go on until the worklist or the patience ends, or the workers are lost."""
+        self._fill_window()
+        # While the first tasks are at work: the disk takes its time.
+        self.work.begin()
         while not self.broken:
             self._fill_window()
             if not self._flying:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,9 @@ import psutil
 
 # What one image that is decoded whole may take, with what it needs besides.
 _MOST = 1_200_000_000
+# Names of settings of glibc's malloc, and bytes: what is smaller comes of memory that stays.
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+_LARGE, _KEPT = 1 << 25, 1 << 26
 
 
 @cache
@@ -21,6 +25,15 @@ def usual_memory() -> int:
     A quarter of what is free when it is first asked for, at most 1.2 GB.
     """
     return min(int(psutil.virtual_memory().available) // 4, _MOST)
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Have this process use freed memory again rather than give it back and ask for it with each block."""
+    with suppress(AttributeError, OSError, TypeError):  # other systems do as they see fit
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, _LARGE)
+        library.mallopt(_TRIM_THRESHOLD, _KEPT)
 
 
 class Budget:

@@ -116,6 +116,11 @@ class _Run:
         self.counter += 1
         return _task(self, item, self.counter, threads)
 
+    def begin(self) -> None:
+        """Record what the results are made by, and that the run is alive."""
+        self.ledger.keep_recipe(self.job.signature, self.job.recipe)
+        self.beat()
+
     def settle(self, item: Item, outcome: Outcome) -> None:
         """Take an outcome in; recorded and named with others by :meth:`commit`."""
         if outcome.state == "left":
@@ -251,11 +256,9 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
         pool(job, total, are_small=worklist.are_small()) as workers,
     ):
         observer.started(total)
-        ledger.keep_recipe(job.signature, job.recipe)
         run = _Run(job, worklist, ledger, partials, observer, report, workers.workers)
         handout = Handout(run, workers, stop, _pending(run), total)
         try:
-            run.beat()
             handout.run()
         except LedgerError as error:
             vanished = f"{worklist.folder}: has vanished during the run"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO
 from filterworks.arguments import Array
 from filterworks.batch.digests import Digest
 from filterworks.batch.lanes import Key, Lane, Lanes, grouped
-from filterworks.batch.memory import MEMORY, usual_memory
+from filterworks.batch.memory import MEMORY, keep_freed_memory, usual_memory
 from filterworks.batch.preparation import in_order, resampled
 from filterworks.batch.series_job import SeriesInput, Settings
 from filterworks.batch.survey import Clock, Roles, assign
@@ -28,6 +29,9 @@ _LISTED = 1000
 _BLOCK, _LEAST_BLOCK, _HELD = 1 << 16, 1 << 6, 1 << 20
 # Memory that a table takes: so much at most, and for each byte of a small one.
 _MOST, _PER_BYTE = 200_000_000, 40
+# Bytes after which the disk is told to begin: what is left at the end of a run is waited for.
+_BEGUN = 8 << 20
+_WRITE = 2  # SYNC_FILE_RANGE_WRITE
 # Parsing and rendering run beside filtering; polars has threads of its own.
 _THREADS = 3
 
@@ -67,6 +71,7 @@ class SeriesTask(Task):
         FileError
             With file, line and column, where the table or a value cannot be used.
         """
+        keep_freed_memory()
         # Beside the result: where it fits, copies fit too.
         beside = place.parent if place.name else None
         with (
@@ -93,13 +98,23 @@ class _Hashed:
     """A file whose hash is known when it has been written."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self.hash, self.size = file, Digest(), 0
+        self._file, self.hash, self.size, self._begun = file, Digest(), 0, 0
 
     def write(self, data: bytes | memoryview) -> int:
         """Write bytes."""
         self.hash.update(data)
         self.size += len(data)
-        return self._file.write(data)
+        written = self._file.write(data)
+        if self.size - self._begun >= _BEGUN:
+            _begin_writing(self._file.fileno(), self._begun, self.size)
+            self._begun = self.size
+        return written
+
+
+def _begin_writing(file: int, start: int, stop: int) -> None:
+    """Have the system begin to write part of a file to the disk, without waiting for it."""
+    with suppress(AttributeError, OSError):  # other systems begin when they see fit
+        ctypes.CDLL(None).sync_file_range(file, ctypes.c_int64(start), ctypes.c_int64(stop - start), _WRITE)
 
 
 class _Work:

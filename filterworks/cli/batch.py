@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,6 +12,8 @@ import click
 
 from filterworks.cli.console import Share, expected_errors, observer, print_plan, print_report, summarise
 
+# Objects after which garbage is looked for, as Python begins with.
+_OFTEN = 700
 _COMMON = (
     click.option("--overwrite", is_flag=True, help="Replace files in OUT that filterworks did not make."),
     click.option("--dry-run", is_flag=True, help="Print what would be done; write nothing."),
@@ -211,6 +214,9 @@ def execute(job: Any, options: dict[str, Any]) -> int:
     from filterworks.batch.run import run_job
 
     worklist = make_worklist(job)
+    # Everything that is there by now stays; from here on garbage may hold images.
+    gc.freeze()
+    gc.set_threshold(_OFTEN, *gc.get_threshold()[1:])
     try:
         if options["dry_run"]:
             print_plan(worklist, sys.stdout, options["as_json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -12,6 +13,9 @@ import click
 
 from filterworks.cli.batch import execute, overridden, parsed_filters, with_options
 from filterworks.cli.console import expected_errors
+
+# Series need no linear algebra: NumPy's is not to start threads for it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _READING = (
     click.option("--columns", metavar="A,B", help="Names, globs or dtype:float; all numbers but the time."),

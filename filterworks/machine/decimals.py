@@ -17,22 +17,27 @@ from filterworks.machine.intrinsics import (
     arithmetic_shift,
     bits_of,
     double_of,
+    first_digits,
     high_product,
+    last_digits,
     leading_zeros,
     less,
     put_word,
 )
-from filterworks.machine.translation import translated
+from filterworks.machine.translation import rarely_translated, translated
 
 # Powers of ten whose first 128 bits are kept, and where in the table the whole ones begin.
 _LEAST, _MOST = -342, 324
 _WHOLE = 2 * (_MOST - _LEAST + 1)
+# Where the mask of a double's fraction is kept. Written as a number, it becomes a count of bits in the low
+# byte of a register that still holds the place before: each number would wait for the one before it.
+_FRACTION = _WHOLE + 19
 _BITS = (1 << 128) - 1
 
 
 @cache
 def powers() -> Integers:
-    """Return the table for both ways: the first 128 bits of each power of ten, then 1, 10, … 10¹⁸."""
+    """Return the table for both ways: the first 128 bits of each power of ten, 1, 10, … 10¹⁸, a mask."""
     numbers = []
     power = 1
     for _ in range(_MOST + 1):
@@ -47,7 +52,8 @@ def powers() -> Integers:
         small.append(number + (exponent <= 27))
         power *= 5
     halves = [half for number in (*small[::-1], *numbers) for half in (number >> 64, number & (1 << 64) - 1)]
-    return np.array([*halves, *(10**n for n in range(19))], dtype=np.uint64).view(np.int64)
+    whole = (10**n for n in range(19))
+    return np.array([*halves, *whole, (1 << 52) - 1], dtype=np.uint64).view(np.int64)
 
 
 @translated
@@ -96,117 +102,160 @@ def rounded_to_odd(high: int, low: int, factor: int) -> int:
     return top | (1 if less(1, middle) else 0)
 
 
-@translated
-def eight_digits(number: int) -> int:
-    """Return the digits of a number below 10⁸ as bytes 0 to 9, the first the lowest."""
-    four = (number // 10000) | ((number % 10000) << 32)
-    two = ((four * 10486) >> 20) & 0x7F0000007F
-    two = two | ((four - two * 100) << 16)
-    one = ((two * 103) >> 10) & 0x000F000F000F000F
-    return one | ((two - one * 10) << 8)
+@rarely_translated
+def shortest_digits(fraction: int, exponent: int, table: Integers, found: Integers) -> int:
+    """Return the shortest digits of any double but 0; the power of ten they are to be times goes to `found`.
+
+    `fraction` and `exponent` are its bits.
+    """
+    mantissa = fraction
+    power = -1074
+    if exponent != 0:
+        mantissa = fraction | (1 << 52)
+        power = exponent - 1075
+    # The next smaller double is closer than the next larger one.
+    closer = 1 if fraction == 0 and exponent > 1 else 0
+    ten = arithmetic_shift(power * 1262611 - closer * 524031, 22)
+    found[0] = ten
+    shift = power + arithmetic_shift((0 - ten) * 1741647, 19) + 1
+    at = 2 * (342 - ten)
+    high = table[at]
+    # The table is rounded down; here it must be rounded up.
+    low = table[at + 1] + (1 if ten > 27 or ten < -55 else 0)
+    odd = mantissa & 1
+    lower = rounded_to_odd(high, low, (4 * mantissa - 2 + closer) << shift) + odd
+    exact = rounded_to_odd(high, low, (4 * mantissa) << shift)
+    upper = rounded_to_odd(high, low, (4 * mantissa + 2) << shift) - odd
+    digits = exact >> 2
+    tens = digits // 10
+    below = 1 if lower <= 40 * tens else 0
+    above = 1 if 40 * tens + 40 <= upper else 0
+    if digits >= 10 and below != above:
+        digits = 10 * (tens + above)
+    else:
+        below = 1 if lower <= 4 * digits else 0
+        above = 1 if 4 * digits + 4 <= upper else 0
+        middle = 4 * digits + 2
+        nearest = 1 if exact > middle or (exact == middle and digits & 1 == 1) else 0
+        digits = digits + (above if below != above else nearest)
+    while less(digits, 1000000000000000):
+        digits = digits * 10
+        found[0] = found[0] - 1
+    return digits
 
 
 @translated
-def write_number(value: float, out: Bytes, start: int, point: int, table: Integers) -> int:  # noqa: C901  # one pass, one state
+def nearest_digits(mantissa: int, power: int, ten: int, table: Integers) -> int:
+    """Return the shortest digits of mantissa · 2**power, to be times 10**ten; -1 if one product cannot tell.
+
+    The next doubles are equally far.
+    What is between the digits and the number, and half of the distance to the next double, are taken in
+    units of 2⁻⁶⁰. Neither is wrong by two of them, so what differs by more is told apart.
+    """
+    shift = power + arithmetic_shift((0 - ten) * 1741647, 19) + 1
+    at = 2 * (342 - ten)
+    high = table[at]
+    low = table[at + 1] + (1 if ten > 27 or ten < -55 else 0)
+    scaled = mantissa << shift
+    carry = high_product(scaled, low)
+    rest = high * scaled + carry
+    digits = high_product(scaled, high) + (1 if less(rest, carry) else 0)
+    last = digits % 10
+    below = (last << 60) | (rest >> 4)
+    half = high >> (5 - shift)
+    to_ten = 0xA000000000000000 - below
+    if less(below - half + 2, 5) or less(to_ten - half + 2, 5) or less(rest - 0x7FFFFFFFFFFFFFFE, 5):
+        return -1
+    nearest = digits + (rest >> 63)
+    lower = digits - last
+    nearest = lower if less(below, half) else nearest
+    return lower + 10 if less(to_ten, half) else nearest
+
+
+@translated
+def write_number(value: float, out: Bytes, start: int, point: int, table: Integers, found: Integers) -> int:
     """Write the shortest digits that read back as this finite double; return the place after them.
 
-    Up to 32 bytes from `start` on may be overwritten.
+    Up to 32 bytes from `start` on may be overwritten; `found` is a number to work with.
     """
-    place = start
     bits = bits_of(value)
-    if bits < 0:
-        out[place] = 45
-        place = place + 1
-    fraction = bits & 0xFFFFFFFFFFFFF
+    out[start] = 45
+    place = start + (bits >> 63)
+    fraction = bits & table[_FRACTION]
     exponent = (bits >> 52) & 0x7FF
     if fraction == 0 and exponent == 0:
         out[place] = 48
         out[place + 1] = point
         out[place + 2] = 48
         return place + 3
-    digits = 0
-    ten = 0
-    mantissa = fraction
-    power = -1074
-    if exponent != 0:
-        mantissa = fraction | (1 << 52)
-        power = exponent - 1075
-    if power <= 0 and power > -53 and mantissa & ((1 << (0 - power)) - 1) == 0:
-        digits = mantissa >> (0 - power)
-    else:
-        closer = 1 if fraction == 0 and exponent > 1 else 0
-        ten = arithmetic_shift(power * 1262611 - closer * 524031, 22)
-        shift = power + arithmetic_shift((0 - ten) * 1741647, 19) + 1
-        at = 2 * (342 - ten)
-        high = table[at]
-        # The table is rounded down; here it must be rounded up.
-        low = table[at + 1] + (1 if ten > 27 or ten < -55 else 0)
-        odd = mantissa & 1
-        lower = rounded_to_odd(high, low, (4 * mantissa - 2 + closer) << shift) + odd
-        exact = rounded_to_odd(high, low, (4 * mantissa) << shift)
-        upper = rounded_to_odd(high, low, (4 * mantissa + 2) << shift) - odd
-        digits = exact >> 2
-        tens = digits // 10
-        below = 1 if lower <= 40 * tens else 0
-        above = 1 if 40 * tens + 40 <= upper else 0
-        if digits >= 10 and below != above:
-            digits = tens + above
-            ten = ten + 1
-        else:
-            below = 1 if lower <= 4 * digits else 0
-            above = 1 if 4 * digits + 4 <= upper else 0
-            if below != above:
-                digits = digits + above
-            else:
-                middle = 4 * digits + 2
-                if exact > middle or (exact == middle and digits & 1 == 1):
-                    digits = digits + 1
-    count = ((64 - leading_zeros(digits)) * 1233) >> 12
-    if digits >= table[1334 + count]:
-        count = count + 1
-    ten = ten + count - 1
-    digits = digits * table[1334 + 17 - count]
+    digits = -1
+    power = exponent - 1075
+    # The power of ten below the distance between two doubles: that many digits tell them apart.
+    ten = arithmetic_shift(power * 1262611, 22)
+    if fraction != 0 and exponent != 0:
+        digits = nearest_digits(fraction | (1 << 52), power, ten, table)
+    if digits < 0:
+        digits = shortest_digits(fraction, exponent, table, found)
+        ten = found[0]
+    ten = ten + 16
+    if less(digits, 10000000000000000):
+        digits = digits * 10
+        ten = ten - 1
     first = digits // 10000000000000000
-    digits = digits % 10000000000000000
-    middle_word = eight_digits(digits // 100000000)
-    last_word = eight_digits(digits % 100000000)
-    count = 1
-    if last_word != 0:
-        count = 17 - (leading_zeros(last_word) >> 3)
-    elif middle_word != 0:
-        count = 9 - (leading_zeros(middle_word) >> 3)
-    first = first + 48
-    middle_word = middle_word + 0x3030303030303030
-    last_word = last_word + 0x3030303030303030
-    if ten < -5 or ten >= 16:
+    digits = digits - first * 10000000000000000
+    upper = digits // 100000000
+    lower = digits - upper * 100000000
+    middle_word = first_digits(upper, lower)
+    last_word = last_digits(upper, lower)
+    count = 17 - (leading_zeros(last_word) >> 3)
+    count = count if last_word != 0 else 9 - (leading_zeros(middle_word) >> 3)
+    return place_digits(
+        first + 48,
+        middle_word + 0x3030303030303030,
+        last_word + 0x3030303030303030,
+        count,
+        ten,
+        out,
+        place,
+        point,
+    )
+
+
+@translated
+def place_digits(
+    first: int, middle: int, last: int, count: int, ten: int, out: Bytes, place: int, point: int
+) -> int:
+    """Write `count` of 17 digits, the first before the power `ten`; return the place after them."""
+    if less(ten, 8):
         out[place] = first
-        put_word(out, place + 2, middle_word)
-        put_word(out, place + 10, last_word)
-        out[place + 1] = point
-        place = place + (count + 1 if count > 1 else 1)
-        out[place] = 101
-        out[place + 1] = 45 if ten < 0 else 43
-        place = place + 2
-        ten = 0 - ten if ten < 0 else ten
-        if ten >= 100:
-            out[place] = 48 + ten // 100
-            place = place + 1
-        if ten >= 10:
-            out[place] = 48 + (ten // 10) % 10
-            place = place + 1
-        out[place] = 48 + ten % 10
-        return place + 1
-    if ten < 0:
+        shift = 8 * ten
+        before = middle & ((1 << shift) - 1)
+        after = (middle - before) << 8
+        put_word(out, place + 1, before | (point << shift) | after)
+        out[place + 9] = middle >> 56
+        put_word(out, place + 10, last)
+        return place + (count + 1 if count > ten + 1 else ten + 3)
+    if less(-6, ten):
         put_word(out, place, 0x3030303030303030)
         out[place + 1] = point
         place = place + 1 - ten
         out[place] = first
-        put_word(out, place + 1, middle_word)
-        put_word(out, place + 9, last_word)
+        put_word(out, place + 1, middle)
+        put_word(out, place + 9, last)
         return place + count
+    return place_rarely(first, middle, last, count, ten, out, place, point)
+
+
+@rarely_translated
+def place_rarely(
+    first: int, middle: int, last: int, count: int, ten: int, out: Bytes, place: int, point: int
+) -> int:
+    """Write digits with a power of ten after them, or with more than eight of them before the point."""
     out[place] = first
-    put_word(out, place + 2, middle_word)
-    put_word(out, place + 10, last_word)
+    put_word(out, place + 2, middle)
+    put_word(out, place + 10, last)
+    if ten >= 16 or ten < 0:
+        return place_power(count, ten, out, place, point)
     for j in range(ten):
         out[place + 1 + j] = out[place + 2 + j]
     out[place + 1 + ten] = point
@@ -217,10 +266,29 @@ def write_number(value: float, out: Bytes, start: int, point: int, table: Intege
 
 
 @translated
-def _write_all(values: Integers, count: int, out: Bytes, table: Integers) -> int:
+def place_power(count: int, ten: int, out: Bytes, place: int, point: int) -> int:
+    """Write the point after the first of `count` digits, and the power after the last."""
+    out[place + 1] = point
+    place = place + (count + 1 if count > 1 else 1)
+    out[place] = 101
+    out[place + 1] = 45 if ten < 0 else 43
+    place = place + 2
+    ten = 0 - ten if ten < 0 else ten
+    if ten >= 100:
+        out[place] = 48 + ten // 100
+        place = place + 1
+    if ten >= 10:
+        out[place] = 48 + (ten // 10) % 10
+        place = place + 1
+    out[place] = 48 + ten % 10
+    return place + 1
+
+
+@translated
+def _write_all(values: Integers, count: int, out: Bytes, table: Integers, found: Integers) -> int:
     place = 0
     for i in range(count):
-        place = write_number(double_of(values[i]), out, place, 46, table)
+        place = write_number(double_of(values[i]), out, place, 46, table, found)
         out[place] = 10
         place = place + 1
     return place

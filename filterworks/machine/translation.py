@@ -4,7 +4,7 @@ The functions are never run by Python: they are read as text. What they may hold
 64 bits and wrap around; ``//``, ``%`` and ``>>`` take them as unsigned, comparisons as signed. Arrays are
 addresses without bounds. There are assignments, ``if``, ``while``, ``for … in range(…)`` with a step of 1,
 ``break``, ``continue``, ``return``, arithmetic, comparisons, ``and``, ``or``, ``not``, the intrinsics of
-:mod:`~filterworks.machine.intrinsics`, and other functions of this kind.
+:mod:`~filterworks.machine.intrinsics` (some work on eight doubles at once), and other functions of this kind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import numpy as np
 
 from filterworks.machine.compiler import compiled
-from filterworks.machine.intrinsics import DECLARED, INTRINSICS
+from filterworks.machine.intrinsics import DECLARED, EIGHT, INTRINSICS
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -29,7 +29,11 @@ Made = TypeVar("Made")
 _KINDS = {"int": "i64", "float": "double", "None": "void"}
 _ELEMENTS = {"Bytes": "i8", "Places": "i32", "Integers": "i64", "Doubles": "double"}
 _CTYPES: dict[str, Any] = {"i64": ctypes.c_int64, "double": ctypes.c_double, "void": None}
-_ATTRIBUTES = "attributes #0 = { nounwind }\nattributes #1 = { alwaysinline nounwind }"
+# Of what is called from outside, of what is written into its callers, of what is not.
+_ATTRIBUTES = """\
+attributes #0 = { nounwind }
+attributes #1 = { alwaysinline nounwind }
+attributes #2 = { noinline cold nounwind }"""
 _INTEGER: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "udiv", ast.Mod: "urem",
     ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "lshr",
@@ -51,9 +55,17 @@ class Translated(Generic[Given, Made]):
     """A function that is compiled when it is first called.
 
     Arrays are given as their addresses.
+
+    Parameters
+    ----------
+    function
+        As it is written.
+    is_rare
+        Whether it is hardly ever needed: it then stays apart from those that call it.
     """
 
-    def __init__(self, function: Callable[Given, Made]) -> None:
+    def __init__(self, function: Callable[Given, Made], *, is_rare: bool = False) -> None:
+        self.is_rare = is_rare
         self.name, self.scope = function.__name__, function.__globals__
         self.__doc__ = function.__doc__
         self._function = function
@@ -70,14 +82,19 @@ class Translated(Generic[Given, Made]):
         return found
 
     @cached_property
+    def _kinds(self) -> dict[str, str]:
+        # As they are written: to read the source takes longer than to load the code.
+        return {name: _kind(written) for name, written in self._function.__annotations__.items()}
+
+    @cached_property
     def parameters(self) -> dict[str, str]:
         """Names and kinds of the parameters."""
-        return {argument.arg: _kind(argument.annotation) for argument in self.tree.args.args}
+        return {name: kind for name, kind in self._kinds.items() if name != "return"}
 
     @cached_property
     def result(self) -> str:
         """Kind of the result."""
-        return _kind(self.tree.returns)
+        return self._kinds["return"]
 
     @property
     def prototype(self) -> Any:
@@ -119,6 +136,11 @@ def translated(function: Callable[Given, Made]) -> Translated[Given, Made]:
     return Translated(function)
 
 
+def rarely_translated(function: Callable[Given, Made]) -> Translated[Given, Made]:
+    """Return a function like :func:`translated` for a rare case: the usual one keeps the registers."""
+    return Translated(function, is_rare=True)
+
+
 def _sources(scope: dict[str, Any], seen: set[Path]) -> set[Path]:
     """Return the files of a module and of those whose translated functions it knows."""
     path = Path(scope["__file__"])
@@ -130,13 +152,13 @@ def _sources(scope: dict[str, Any], seen: set[Path]) -> set[Path]:
     return seen
 
 
-def _kind(annotation: ast.expr | None) -> str:
-    text = "None" if annotation is None else ast.unparse(annotation)
-    if text in _ELEMENTS:
-        return _ELEMENTS[text] + "*"
-    if text not in _KINDS:
-        raise TranslationError(f"no kind of number is called {text}")
-    return _KINDS[text]
+def _kind(written: str) -> str:
+    """Return the kind of an annotation, which is text: modules import annotations from the future."""
+    if written in _ELEMENTS:
+        return _ELEMENTS[written] + "*"
+    if written not in _KINDS:
+        raise TranslationError(f"no kind of number is called {written}")
+    return _KINDS[written]
 
 
 class _Writer(ast.NodeVisitor):
@@ -166,7 +188,8 @@ class _Writer(ast.NodeVisitor):
         allocated = [f"  %{name}.slot = alloca {kind}" for name, kind in self._slots.items()]
         end = {"void": "  ret void", "i64": "  ret i64 0", "double": "  ret double 0.0"}[source.result]
         define = "define" if is_entry else "define internal"
-        head = f"{define} {source.result} @{source.name}({', '.join(heads)}) #{0 if is_entry else 1} {{"
+        attributes = 0 if is_entry else 2 if source.is_rare else 1
+        head = f"{define} {source.result} @{source.name}({', '.join(heads)}) #{attributes} {{"
         return "\n".join([head, "entry:", *allocated, *stores, *self._lines, end, "}"])
 
     def _label(self, prefix: str) -> str:
@@ -340,7 +363,7 @@ class _Writer(ast.NodeVisitor):
 
     def _of_binop(self, node: ast.BinOp) -> tuple[str, str]:
         (kind, a), (other, b) = self._of(node.left), self._of(node.right)
-        table = _FLOAT if kind == "double" else _INTEGER
+        table = _FLOAT if kind in ("double", EIGHT) else _INTEGER
         if kind != other or type(node.op) not in table:
             raise self._fail(node, f"does not work on {kind} and {other}")
         return self._value(kind, f"{table[type(node.op)]} {kind} {a}, {b}")
@@ -381,9 +404,11 @@ class _Writer(ast.NodeVisitor):
         assert isinstance(node.func, ast.Name)  # noqa: S101  # methods there are none
         name = node.func.id
         given = [self._of(argument) for argument in node.args]
-        if name == "put_word":
-            place = self._value("ptr", f"getelementptr i8, ptr {given[0][1]}, i64 {given[1][1]}")[1]
-            self._lines.append(f"  store i64 {given[2][1]}, ptr {place}, align 1")
+        if name in ("put_word", "put_eight"):
+            element = given[0][0].removesuffix("*")
+            place = self._value("ptr", f"getelementptr {element}, ptr {given[0][1]}, i64 {given[1][1]}")[1]
+            align = 1 if element == "i8" else 8
+            self._lines.append(f"  store {given[2][0]} {given[2][1]}, ptr {place}, align {align}")
             return "void", ""
         if name in INTRINSICS:
             kinds, result, steps = INTRINSICS[name]

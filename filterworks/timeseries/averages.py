@@ -15,12 +15,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from filterworks.machine.compiler import CompilerError, obstacle
-from filterworks.machine.intrinsics import Doubles, as_double, bits_of, double_of
+from filterworks.machine.intrinsics import (
+    Doubles,
+    as_double,
+    bits_of,
+    double_of,
+    eight_at,
+    eight_of,
+    equal_lanes,
+    first_of,
+    last_of,
+    one_on,
+    put_eight,
+    running_sums,
+    running_sums_back,
+)
 from filterworks.machine.translation import translated
 from filterworks.timeseries.stages import Lines, Window, is_finite
 
 # Samples that are summed before what is left over is looked at.
 _CHUNK = 64
+# Samples of a window that are summed anew for each result.
+_FEW = 24
 _NAN = 0x7FF8000000000000
 _INFINITE = 0x7FF0000000000000
 _UNSIGNED = 0x7FFFFFFFFFFFFFFF
@@ -49,7 +65,6 @@ def moving_means(  # noqa: C901  # one pass, one state
     line: Doubles,
     size: int,
     window: int,
-    careful: int,
     first: int,
     last: int,
     omit: int,
@@ -63,8 +78,6 @@ def moving_means(  # noqa: C901  # one pass, one state
     ----------
     line, size, window
         Samples, how many, and how many a window holds.
-    careful
-        1: some samples are missing or infinite.
     first, last
         Samples that are not there before `first` and from `last` on are outside of the series, not missing.
     omit
@@ -76,7 +89,6 @@ def moving_means(  # noqa: C901  # one pass, one state
     """
     count = size - window + 1
     chunks = (window + _CHUNK - 1) // _CHUNK
-    full = as_double(window)
     absent = 0
     missing = 0
     infinite = 0
@@ -132,17 +144,15 @@ def moving_means(  # noqa: C901  # one pass, one state
             for j in range(begin, end):
                 place = start + j
                 x = line[place + window - 1]
-                there = full
-                if careful != 0:
-                    bits = bits_of(x) & _UNSIGNED
-                    if bits > _INFINITE:
-                        absent = absent + 1
-                        inside = place + window - 1 >= first and place + window - 1 < last
-                        missing = missing + (1 if inside else 0)
-                        x = held
-                    infinite = infinite + (1 if bits == _INFINITE else 0)
-                    held = held if held == held else x
-                    there = as_double(window - absent)
+                bits = bits_of(x) & _UNSIGNED
+                if bits > _INFINITE:
+                    absent = absent + 1
+                    inside = place + window - 1 >= first and place + window - 1 < last
+                    missing = missing + (1 if inside else 0)
+                    x = held
+                infinite = infinite + (1 if bits == _INFINITE else 0)
+                held = held if held == held else x
+                there = as_double(window - absent)
                 alike = alike + 1 if x == held or held != held else 1
                 held = x
                 mean = (base + (lower + (sums[j] + part))) / there
@@ -150,21 +160,173 @@ def moving_means(  # noqa: C901  # one pass, one state
                     mean = held
                 elif bits_of(mean) & _INFINITE == _INFINITE and infinite == 0:
                     mean = _overflowing_mean(line, place, place + window)
-                if careful != 0:
-                    if absent > 0:
-                        if absent == window or (omit == 0 and missing > 0):
-                            mean = double_of(_NAN)
-                        if restored >= 0 and line[place + restored] != line[place + restored]:
-                            mean = double_of(_NAN)
-                    bits = bits_of(line[place]) & _UNSIGNED
-                    if bits > _INFINITE:
-                        absent = absent - 1
-                        missing = missing - (1 if place >= first and place < last else 0)
-                    infinite = infinite - (1 if bits == _INFINITE else 0)
+                if absent > 0:
+                    if absent == window or (omit == 0 and missing > 0):
+                        mean = double_of(_NAN)
+                    if restored >= 0 and line[place + restored] != line[place + restored]:
+                        mean = double_of(_NAN)
+                bits = bits_of(line[place]) & _UNSIGNED
+                if bits > _INFINITE:
+                    absent = absent - 1
+                    missing = missing - (1 if place >= first and place < last else 0)
+                infinite = infinite - (1 if bits == _INFINITE else 0)
                 out[place] = mean
-                if j + 1 < window:
+                if j + 1 < window and place + window < size:
                     x = line[place + window]
                     part = part + (x if x == x else 0.0)
+            total = high + part
+            rest = total - high
+            low = low + ((high - (total - rest)) + (part - rest))
+            # Of infinities nothing is left over.
+            low = low if low == low else 0.0
+            high = total
+            begin = begin + _CHUNK
+        start = start + window
+
+
+@translated
+def _mended(line: Doubles, start: int, stop: int, window: int, out: Doubles) -> None:
+    """Write the means of finite samples whose sums are no longer numbers."""
+    for place in range(start, stop):
+        if bits_of(out[place]) & _INFINITE == _INFINITE:
+            out[place] = _overflowing_mean(line, place, place + window)
+
+
+@translated
+def _means_of_few(line: Doubles, count: int, window: int, out: Doubles) -> None:
+    """Write means of finite samples, each from the sum of its own, in order."""
+    full = as_double(window)
+    place = 0
+    while place + 8 <= count:
+        sums = eight_at(line, place)
+        for k in range(1, window):
+            sums = sums + eight_at(line, place + k)
+        means = sums / eight_of(full)
+        put_eight(out, place, means)
+        if equal_lanes(means - means, eight_of(0.0)) != 255:
+            _mended(line, place, place + 8, window, out)
+        place = place + 8
+    while place < count:
+        total = line[place]
+        for k in range(1, window):
+            total = total + line[place + k]
+        out[place] = total / full
+        _mended(line, place, place + 1, window, out)
+        place = place + 1
+
+
+@translated
+def _level(line: Doubles, size: int, window: int, out: Doubles) -> None:
+    """Write over the means of windows whose samples are all equal: they are that sample."""
+    alike = 1
+    i = 1
+    while i < size:
+        if i + 8 <= size and equal_lanes(eight_at(line, i), eight_at(line, i - 1)) == 0:
+            alike = 1
+            i = i + 8
+        else:
+            alike = alike + 1 if line[i] == line[i - 1] else 1
+            if alike >= window:
+                out[i - window + 1] = line[i]
+            i = i + 1
+
+
+@translated
+def steady_means(line: Doubles, size: int, window: int, sums: Doubles, out: Doubles) -> None:
+    """Write what :func:`moving_means` does where all samples are finite, eight at once.
+
+    The last bits may be others: sums of eight are made in another order.
+    """
+    count = size - window + 1
+    if window <= _FEW:
+        _means_of_few(line, count, window, out)
+    else:
+        _means_of_many(line, size, window, sums, out)
+    if window > 1:
+        _level(line, size, window, out)
+
+
+@translated
+def _sum(line: Doubles, start: int, stop: int) -> float:
+    eights = eight_of(0.0)
+    while start + 8 <= stop:
+        eights = eights + eight_at(line, start)
+        start = start + 8
+    total = last_of(running_sums(eights))
+    while start < stop:
+        total = total + line[start]
+        start = start + 1
+    return total
+
+
+@translated
+def _means_of_many(  # noqa: C901  # one pass, one state
+    line: Doubles, size: int, window: int, sums: Doubles, out: Doubles
+) -> None:
+    count = size - window + 1
+    chunks = (window + _CHUNK - 1) // _CHUNK
+    full = as_double(window)
+    start = 0
+    while start < count:
+        stop = window if window < count - start else count - start
+        high = 0.0
+        low = 0.0
+        chunk = chunks - 1
+        while chunk >= 0:
+            sums[window + 2 * chunk] = high
+            sums[window + 2 * chunk + 1] = low
+            begin = chunk * _CHUNK
+            j = window if window < begin + _CHUNK else begin + _CHUNK
+            part = 0.0
+            if begin >= stop:
+                # No window begins here: what the chunk sums to is enough.
+                part = _sum(line, start + begin, start + j)
+                j = begin
+            while j >= begin + 8:
+                j = j - 8
+                parts = running_sums_back(eight_at(line, start + j)) + eight_of(part)
+                put_eight(sums, j, parts)
+                part = first_of(parts)
+            while j > begin:
+                j = j - 1
+                part = part + line[start + j]
+                sums[j] = part
+            total = high + part
+            rest = total - high
+            low = low + ((high - (total - rest)) + (part - rest))
+            # Of infinities nothing is left over.
+            low = low if low == low else 0.0
+            high = total
+            chunk = chunk - 1
+        high = 0.0
+        low = 0.0
+        begin = 0
+        while begin < stop:
+            end = stop if stop < begin + _CHUNK else begin + _CHUNK
+            place = window + 2 * (begin // _CHUNK)
+            other = sums[place]
+            base = high + other
+            rest = base - high
+            lower = ((high - (base - rest)) + (other - rest)) + (low + sums[place + 1])
+            lower = lower if lower == lower else 0.0
+            part = 0.0
+            j = begin
+            while j + 8 <= end and start + j + window + 8 <= size:
+                entering = running_sums(eight_at(line, start + j + window))
+                parts = eight_at(sums, j) + (one_on(entering) + eight_of(part))
+                means = (eight_of(base) + (eight_of(lower) + parts)) / eight_of(full)
+                put_eight(out, start + j, means)
+                if equal_lanes(means - means, eight_of(0.0)) != 255:
+                    _mended(line, start + j, start + j + 8, window, out)
+                part = part + last_of(entering)
+                j = j + 8
+            while j < end:
+                place = start + j
+                out[place] = (base + (lower + (sums[j] + part))) / full
+                _mended(line, place, place + 1, window, out)
+                if place + window < size:
+                    part = part + line[place + window]
+                j = j + 1
             total = high + part
             rest = total - high
             low = low + ((high - (total - rest)) + (part - rest))
@@ -195,7 +357,7 @@ def can_average() -> bool:
     if obstacle() is not None:
         return False
     try:
-        moving_means.compiled  # noqa: B018  # what it is asked for is kept
+        (moving_means.compiled, steady_means.compiled)  # noqa: B018  # what is asked for is kept
     except CompilerError:
         return False
     return True
@@ -237,7 +399,10 @@ class MovingMean:
         first, last = (window.left, size - window.right) if self.outside else (0, size)
         for column, row in zip(window.part.lines, out, strict=True):
             line = np.ascontiguousarray(column)
+            if is_finite(line):
+                steady_means.compiled(line.ctypes.data, size, self.count, sums.ctypes.data, row.ctypes.data)
+                continue
             moving_means.compiled(
-                line.ctypes.data, size, self.count, not is_finite(line), first, last, int(self.omit),
+                line.ctypes.data, size, self.count, first, last, int(self.omit),
                 self.before if self.restores else -1, sums.ctypes.data, row.ctypes.data,
             )  # fmt: skip

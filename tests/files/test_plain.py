@@ -92,12 +92,41 @@ def test_loops_and_polars_agree(tmp_path, monkeypatch, case, suffix, last, end):
 @pytest.mark.parametrize("row", ["1,2", "1,2,3,4", "x,2,3", "1,--2,3", "1,2e,3", "1,0x10,3", "1,1_000,3", ""])
 def test_what_is_not_plain_is_left_to_those_who_can_say_why(row):
     text = f"1,2,3\n{row}\n4,5,6\n".encode()
-    assert plain.scan(text, 3, (0, 1), (b",", "."), ()) is None
-    assert plain.scan(b"1,2,3\n4,5,6\n", 3, (0, 1), (b",", "."), ()) is not None
+    assert plain.scan(plain.Text.of(text), 3, (0, 1), (b",", "."), (), True) is None
+    assert plain.scan(plain.Text.of(b"1,2,3\n4,5,6\n"), 3, (0, 1), (b",", "."), (), True) is not None
+
+
+def test_numbers_of_all_lengths_are_read_as_python_reads_them():
+    rng = np.random.default_rng(0)
+    cells = []
+    for whole in range(22):
+        for decimals in range(24):
+            for sign in ("", "-", "+"):
+                digits = "".join(map(str, rng.integers(0, 10, whole + decimals)))
+                small = "0" * whole + digits[whole:]
+                for text in (digits, small):
+                    cells += [f"{sign}{text[:whole]}.{text[whole:]}"] * (whole + decimals > 0)
+                cells += [f"{sign}{digits[:whole]}.{digits[whole:]}e-{decimals}"] * (whole > 0)
+                cells += [f"{sign}{digits[:whole]}"] * (whole > 0)
+    cells += ["0.5"] * (3 * len(cells))  # where most are odd, others read them all
+    text = plain.Text.of("".join(f"{cell},x\n" for cell in cells).encode())
+    found = plain.scan(text, 2, (0,), (b",", "."), (), True)
+    assert found.lines[0].tobytes() == np.array([float(cell) for cell in cells]).tobytes()
+
+
+@pytest.mark.parametrize(
+    "wrong", ["1.2.3", "0.12345678901234567x", "12345678.x", "1.-2", "0.123456789012345e6789-", "."]
+)
+def test_what_looks_like_a_number_and_is_none(wrong):
+    lines = "0.25\n" * 9
+    assert (
+        plain.scan(plain.Text.of(f"{lines}{wrong}\n{lines}".encode()), 1, (0,), (b",", "."), (), True) is None
+    )
 
 
 def test_kinds_and_texts_of_columns():
-    found = plain.scan(b"1,1.0,,x\n2,2e0,,y\n 3,3,,z\n", 4, (0, 1, 2), (b",", "."), ())
+    text = plain.Text.of(b"1,1.0,,x\n2,2e0,,y\n 3,3,,z\n")
+    found = plain.scan(text, 4, (0, 1, 2), (b",", "."), (), True)
     assert [plain.plain_kind(found, n) for n in range(3)] == ["integer", "float", "empty"]
     assert plain.plain_texts(found, 0, 2) == ["1", "2"]
     assert plain.plain_texts(found, 2, 2) == []

@@ -27,7 +27,10 @@ SAMPLES = {
 def test_the_shortest_digits_are_those_of_polars_and_read_back(name):
     values = np.ascontiguousarray(SAMPLES[name][np.isfinite(SAMPLES[name])])
     out = np.zeros(values.size * 34 + 64, np.uint8)
-    size = _write_all.compiled(values.ctypes.data, values.size, out.ctypes.data, powers().ctypes.data)
+    found = np.zeros(1, np.int64)
+    size = _write_all.compiled(
+        values.ctypes.data, values.size, out.ctypes.data, powers().ctypes.data, found.ctypes.data
+    )
     text = out[:size].tobytes()
     assert text == pl.DataFrame({"": values}).write_csv(include_header=False).encode()
     read = np.array([float(line) for line in text.split()])

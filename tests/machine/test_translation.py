@@ -1,5 +1,7 @@
 """Python functions as compiled loops."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
@@ -12,14 +14,29 @@ from filterworks.machine.intrinsics import (
     as_double,
     bits_of,
     double_of,
+    eight_at,
+    eight_of,
+    equal_lanes,
+    first_digits,
+    first_of,
     high_product,
+    last_digits,
+    last_of,
     leading_zeros,
     less,
+    one_on,
+    ones,
+    places_above_ascii,
+    places_of,
+    put_eight,
     put_word,
+    running_sums,
+    running_sums_back,
+    sixteen_digits,
     trailing_zeros,
     word_at,
 )
-from filterworks.machine.translation import TranslationError, translated
+from filterworks.machine.translation import TranslationError, rarely_translated, translated
 
 STEP = 3
 
@@ -127,3 +144,81 @@ def test_the_identity_follows_every_source():
     assert _walk.identity().startswith("_walk\n")
     assert "class Translated" in _walk.identity()
     assert "def _digits" in _walk.identity()
+
+
+@translated
+def _eights(line: Doubles, other: Doubles, out: Doubles) -> int:
+    values = eight_at(line, 1)
+    put_eight(out, 0, running_sums(values))
+    put_eight(out, 8, running_sums_back(values))
+    put_eight(out, 16, one_on(values))
+    put_eight(out, 24, (values - eight_at(other, 0)) / eight_of(4.0))
+    out[32] = first_of(values)
+    out[33] = last_of(values)
+    return equal_lanes(values, eight_at(other, 0))
+
+
+def test_eight_numbers_at_once():
+    line = np.array([9.0, 1, 2, 3, 4, 5, 6, 7, 8])
+    other = np.array([0.0, 2, 0, 4, np.nan, 6, 0, 8])
+    out = np.empty(34)
+    mask = _eights.compiled(line.ctypes.data, other.ctypes.data, out.ctypes.data)
+    values = line[1:]
+    assert mask == 0b10101010
+    assert out[:8].tolist() == np.cumsum(values).tolist()
+    assert out[8:16].tolist() == np.cumsum(values[::-1])[::-1].tolist()
+    assert out[16:24].tolist() == [0, *values[:-1]]
+    np.testing.assert_array_equal(out[24:32], (values - other) / 4)
+    assert out[32:].tolist() == [1, 8]
+
+
+@translated
+def _signs(text: Bytes, sign: int, out: Integers) -> None:
+    out[0] = places_of(text, 1, sign)
+    out[1] = places_above_ascii(text, 1)
+    out[2] = ones(out[0])
+
+
+def test_where_signs_stand():
+    text = np.frombuffer(b"," + b"a,\xffb" * 15 + b",,,," + b",", np.uint8)
+    out = np.empty(3, np.int64)
+    _signs.compiled(text.ctypes.data, ord(","), out.ctypes.data)
+    commas, wide = ([n for n in range(64) if value >> n & 1] for value in out[:2].tolist())
+    assert commas == [*range(1, 60, 4), *range(60, 64)]
+    assert wide == list(range(2, 60, 4))
+    assert out[2] == 19
+
+
+@rarely_translated
+def _read(text: Bytes, stop: int, count: int) -> int:
+    return sixteen_digits(text, stop, count)
+
+
+@translated
+def _digits_both_ways(text: Bytes, stop: int, count: int, out: Integers) -> int:
+    number = _read(text, stop, count)
+    out[0] = first_digits(number // 100000000, number % 100000000)
+    out[1] = last_digits(number // 100000000, number % 100000000)
+    return number
+
+
+@pytest.mark.parametrize(
+    "digits", ["0000000000000000", "9999999999999999", "1234567890123456", "0000000100000009"]
+)
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 16])
+def test_sixteen_digits(digits, count):
+    text = np.frombuffer(b"x" * 16 + digits.encode(), np.uint8)
+    out = np.empty(2, np.int64)
+    number = _digits_both_ways.compiled(text.ctypes.data, text.size, count, out.ctypes.data)
+    assert number == int(digits[16 - count :] or 0)
+    assert "".join(map(str, out.view(np.uint8))) == f"{number:016d}"
+
+
+@pytest.mark.parametrize("sign", b"/:-.e \x00\xff")
+@pytest.mark.parametrize("place", range(16))
+def test_what_is_no_digit_among_sixteen(sign, place):
+    text = np.frombuffer(b"0" * 16, np.uint8).copy()
+    text[place] = sign
+    for count in range(17):
+        number = _digits_both_ways.compiled(text.ctypes.data, 16, count, np.empty(2, np.int64).ctypes.data)
+        assert (number == -1) == (place >= 16 - count)

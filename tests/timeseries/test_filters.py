@@ -1,5 +1,7 @@
 """Evenly sampled series beside scipy, numpy and pandas."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -364,3 +366,28 @@ def test_medians_equal_numpy_window_by_window(window, kind):
     padded = np.pad(x, (window // 2, window - 1 - window // 2), mode="symmetric")
     expected = np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
     assert np.array_equal(filtered(f"median:window={window}", x, allow_infinite=True), expected)
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 8, 9, 24, 25, 31, 33, 63, 64, 65, 71, 72, 73, 128, 130, 200])
+def test_means_of_finite_samples_in_windows_of_any_length(window):
+    rng = np.random.default_rng(window)
+    for size in (window, window + 1, window + 7, window + 8, 3 * window + 70, 1000):
+        x = rng.normal(size=size) * 10.0 ** rng.integers(-3, 4, size)
+        got = filtered(f"mean:window={window},align=past", x, boundary="omit")
+        expected = [math.fsum(x[i - window + 1 : i + 1]) / window for i in range(window - 1, size)]
+        bound = 1e-13 * np.abs(x).max()
+        np.testing.assert_allclose(got[window - 1 :], expected, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("window", [3, 24, 40, 100])
+def test_equal_and_large_samples_anywhere_in_a_series(window):
+    x = np.random.default_rng(0).normal(size=700)
+    x[211 : 211 + window] = 0.1
+    x[400 : 404 + window] = 1e-300
+    x[600:602] = 1.7e308
+    got = filtered(f"mean:window={window},align=past", x, boundary="omit")
+    assert got[210 + window] == 0.1
+    assert (got[399 + window : 404 + window] == 1e-300).all()
+    assert got[209 + window] != 0.1 != got[211 + window]
+    expected = [math.fsum(x[i - window + 1 : i + 1] / window) for i in range(window - 1, 700)]
+    np.testing.assert_allclose(got[window - 1 :], expected, rtol=1e-13, atol=1e-13)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol
 
 from filterworks.errors import FileError
 
@@ -17,8 +17,18 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _GZIP_LEVEL = 5
 
 
+class Source(Protocol):
+    """What gives bytes."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """Return so many bytes, fewer only at the end."""
+
+    def readinto(self, room: memoryview, /) -> int:
+        """Read as many bytes as there is room for, and return how many there were."""
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
+def opened(path: Path) -> Iterator[tuple[Source, Callable[[], float]]]:
     """Provide the content of a file, decompressed while it is read, and what share of it has been.
 
     Raises
@@ -40,13 +50,13 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], float]]]:
             raise FileError(f"{path}: its compressed data are damaged: {error}") from None
 
 
-def _decompressed(file: BinaryIO, magic: bytes) -> BinaryIO:
+def _decompressed(file: io.BufferedReader, magic: bytes) -> Source:
     if magic.startswith(_GZIP):
-        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+        return gzip.GzipFile(fileobj=file)
     if magic.startswith(_ZSTD):
         import zstandard  # only for those files
 
-        return cast(BinaryIO, _Zstd(file, zstandard.ZstdDecompressor))
+        return _Zstd(file, zstandard.ZstdDecompressor)
     return file
 
 
@@ -76,6 +86,11 @@ class _Zstd(io.RawIOBase):
         cut = len(whole) if size < 0 else size
         self._ready = whole[cut:]
         return whole[:cut]
+
+    def readinto(self, room: memoryview) -> int:  # type: ignore[override]  # other buffers do not come here
+        data = self.read(len(room))
+        room[: len(data)] = data
+        return len(data)
 
     def _next(self) -> bytes | None:
         """Return what the next piece of the file holds; None at its end."""

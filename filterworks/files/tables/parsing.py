@@ -10,7 +10,7 @@ import numpy as np
 
 from filterworks.files.tables.block import Block, CellError
 from filterworks.files.tables.dialect import BOM, Dialect, not_utf8
-from filterworks.files.tables.plain import scan
+from filterworks.files.tables.plain import Text, scan
 from filterworks.files.tables.quoting import (
     NEWLINE,
     RETURN,
@@ -61,7 +61,7 @@ class Parser:
         # A number among the names of missing values may be written in several ways.
         self._careful = layout.decimal != "." or any(_is_number(name) for name in layout.null)
 
-    def parse(self, data: bytes) -> Block:
+    def parse(self, text: Text) -> Block:
         """Return the rows of whole lines.
 
         Raises
@@ -70,10 +70,22 @@ class Parser:
             Where a row has too few or too many fields, a number is none, quotes do not fit, or a byte
             is not UTF-8.
         """
-        ended = data.endswith(NEWLINE)
+        ended = text.data[text.size - 1 : text.size] == NEWLINE
+        if not ended:
+            text = Text.of(text.lines() + NEWLINE)
+        block = self._scanned(text) if self.layout.values else None
+        if block is None:
+            return self._careful_parse(text.lines(), ended)
+        is_crlf = text.data[max(text.size - 2, 0) : text.size] == RETURN + NEWLINE
+        block.newline = RETURN + NEWLINE if is_crlf else NEWLINE
+        block.ended, block.lines = ended, block.rows
+        return block
+
+    def _careful_parse(self, data: bytes, ended: bool) -> Block:
+        """Return rows that are not plain, or that no loop takes apart."""
         dialect = self.layout.dialect
         back: Disguise | None = None
-        text = data if ended else data + NEWLINE
+        text = data
         if not is_plain(text, dialect.quotes):
             try:
                 text, back = disguise(text, dialect.delimiter, dialect.quotes)
@@ -87,16 +99,12 @@ class Parser:
             raise
         block.newline = RETURN + NEWLINE if text.endswith(RETURN + NEWLINE) else NEWLINE
         block.disguise, block.ended = back, ended
-        block.lines = data.count(NEWLINE) + (not ended) if back is not None else block.rows
+        block.lines = data.count(NEWLINE) if back is not None else block.rows
         if block.lines != block.rows:
             block.starts = _starts(text, back)
         return block
 
     def _rows(self, text: bytes, back: Disguise | None) -> Block:
-        if back is None and self.layout.values:
-            block = self._scanned(text)
-            if block is not None:
-                return block
         careful = self._careful or back is not None
         if not careful:
             block = self._direct(text)
@@ -106,15 +114,15 @@ class Parser:
             self._careful = True
         return self._by_text(text, back)
 
-    def _scanned(self, text: bytes) -> Block | None:
+    def _scanned(self, text: Text) -> Block | None:
         """Take plain rows apart by a compiled loop; None where that cannot be."""
         layout = self.layout
         dialect = layout.dialect
         signs = (dialect.delimiter, layout.decimal)
-        plain = scan(text, len(dialect.names), layout.values, signs, layout.null)
+        plain = scan(text, len(dialect.names), layout.values, signs, layout.null, dialect.quotes)
         if plain is None:
             return None
-        frame = self._read(text, layout.looked, {}, None) if layout.looked else None
+        frame = self._read(text.lines(), layout.looked, {}, None) if layout.looked else None
         return Block(plain.lines.T, frame, plain)
 
     def _direct(self, text: bytes) -> Block | None:

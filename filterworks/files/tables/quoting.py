@@ -60,18 +60,20 @@ class Disguise:
         return text.encode().translate(self.table).decode()
 
 
-def last_line_end(data: bytes, start: int, quotes: bool) -> int:
+def last_line_end(data: bytes | bytearray, start: int, quotes: bool, stop: int | None = None) -> int:
     """Return the position after the last line end outside of quotes, if it is not before `start`; or 0.
+
+    Nothing is looked at from `stop` on, if that is given.
 
     Examples
     --------
     >>> last_line_end(b'a,b\\n"c\\n', 0, True)
     4
     """
-    if not quotes or QUOTE not in data:
-        found = data.rfind(NEWLINE, start)
+    if not quotes or data.find(QUOTE, 0, stop) < 0:
+        found = data.rfind(NEWLINE, start, stop)
         return found + 1
-    signs = np.frombuffer(data, np.uint8)
+    signs = np.frombuffer(data, np.uint8)[:stop]
     marks = np.flatnonzero(signs == QUOTE[0])
     ends = np.flatnonzero(signs == NEWLINE[0])
     outside = ends[np.searchsorted(marks, ends) % 2 == 0]

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
 from filterworks.errors import FileError
 from filterworks.files.tables.block import Block, CellError
-from filterworks.files.tables.compression import opened
+from filterworks.files.tables.compression import Source, opened
 from filterworks.files.tables.dialect import Dialect, recognise
 from filterworks.files.tables.options import Column, Reading
 from filterworks.files.tables.parsing import Layout, Parser, missing_among, numbers_of
-from filterworks.files.tables.plain import Plain, plain_kind, plain_texts, scan
-from filterworks.files.tables.quoting import NEWLINE, QUOTE, is_plain, last_line_end
+from filterworks.files.tables.plain import SLACK, Plain, Text, plain_kind, plain_texts, scan
+from filterworks.files.tables.quoting import NEWLINE, QUOTE, last_line_end
+from filterworks.files.tables.spares import SPARES
 
 # What is looked at to find delimiter, names and dtypes.
 _START = 1 << 20
@@ -95,13 +95,13 @@ class TextTable:
     def _plain_sample(self) -> Plain | None:
         """The first rows where all of their columns are numbers."""
         text = self._first
+        if not text:
+            return None
         text = text if text.endswith(NEWLINE) else text + NEWLINE
         dialect = self.dialect
-        if not self._first or not is_plain(text, dialect.quotes):
-            return None
         signs = (dialect.delimiter, self.reading.decimal)
         count = len(dialect.names)
-        return scan(text, count, range(count), signs, self.reading.null)
+        return scan(Text.of(text), count, range(count), signs, self.reading.null, dialect.quotes)
 
     @cached_property
     def _sample(self) -> Block | None:
@@ -111,7 +111,7 @@ class TextTable:
             return None
         parser = Parser(Layout(self.dialect, (), tuple(range(len(self.names)))))
         try:
-            return parser.parse(body)
+            return parser.parse(Text.of(body))
         except CellError as error:
             raise self.fault(self.dialect.lines + 1 + error.row, error.column, str(error)) from None
 
@@ -168,7 +168,7 @@ class TextTable:
         parser = Parser(Layout(self.dialect, numbers, kept, seen, reading.null, reading.decimal))
         line = self.dialect.lines + 1
         try:
-            for future in _ahead(executor, parser.parse, self.pieces(size or self._block)):
+            for future in _ahead(executor, parser.parse, self._texts(size or self._block)):
                 block = future.result()
                 block.first_line = line
                 line += block.lines
@@ -184,34 +184,42 @@ class TextTable:
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """Yield whole lines; what a file holds after its last row is left out."""
+        return (text.lines() for text in self._texts(size))
+
+    def _texts(self, size: int) -> Iterator[Text]:
         dialect = self.dialect
         with opened(self.path) as (file, share):
             _exactly(file, len(dialect.preamble))
-            rest, searched = b"", 0
-            while data := file.read(size):
-                whole = rest + data
-                cut = self._cut(whole, searched)
+            rest = b""
+            while True:
+                start = len(rest)
+                whole = SPARES.take_text(start + size + SLACK)
+                whole[:start] = rest
+                with memoryview(whole) as room:
+                    end = start + file.readinto(room[start : start + size])
+                if end == start:
+                    break
+                cut = self._cut(whole, start, end)
+                rest = bytes(whole[cut:end])
                 if cut:
-                    yield whole[:cut]
-                rest = whole[cut:]
+                    yield Text(whole, cut)
                 self.share = share()
-                searched = len(rest)
             rows = self._rows_of(rest)
             if rows:
-                yield rows
+                yield Text.of(rows)
             self.trailer = rest[len(rows) :]
 
-    def _cut(self, whole: bytes, searched: int) -> int:
-        """Return how many bytes are whole rows, blank lines at their end left for later."""
-        cut = last_line_end(whole, searched, self.dialect.quotes)
-        if not cut and len(whole) > _LONGEST:
-            opening = whole.rfind(QUOTE) if self.dialect.quotes else -1
+    def _cut(self, whole: bytearray, searched: int, end: int) -> int:
+        """Return how many bytes before `end` are whole rows, blank lines at their end left for later."""
+        cut = last_line_end(whole, searched, self.dialect.quotes, end)
+        if not cut and end > _LONGEST:
+            opening = whole.rfind(QUOTE, 0, end) if self.dialect.quotes else -1
             what = "a quote opens here and does not close" if opening >= 0 else "has no end"
             row = whole.count(NEWLINE, 0, max(opening, 0))
             raise CellError(f"{what} within {_LONGEST >> 20} MiB", row)
         # One line end at the end is that of a row; before more of them, a blank line.
         is_row = not whole[max(cut - 3, 0) : cut].endswith((b"\n\n", b"\n\r\n")) and cut > 2
-        return cut if is_row else len(self._rows_of(whole[:cut]))
+        return cut if is_row else len(self._rows_of(bytes(whole[:cut])))
 
 
 def without_blank_end(data: bytes) -> bytes:
@@ -227,7 +235,7 @@ def without_blank_end(data: bytes) -> bytes:
 
 
 def _ahead(
-    executor: Executor, parse: Callable[[bytes], Block], pieces: Iterator[bytes]
+    executor: Executor, parse: Callable[[Text], Block], pieces: Iterator[Text]
 ) -> Iterator[Future[Block]]:
     waiting: deque[Future[Block]] = deque()
     failure: Exception | None = None
@@ -251,7 +259,7 @@ def _ahead(
             future.cancel()
 
 
-def _exactly(file: BinaryIO, size: int) -> bytes:
+def _exactly(file: Source, size: int) -> bytes:
     """Return so many bytes, fewer only at the end of the file."""
     parts = []
     while size and (part := file.read(size)):

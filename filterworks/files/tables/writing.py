@@ -22,7 +22,7 @@ class TableWriter(Protocol):
     """What takes results."""
 
     def write(self, block: Block, results: Array) -> None:
-        """Take the results of the next block."""
+        """Take the results of the next block; nobody may look at its values any more."""
 
     def finish(self) -> None:
         """Write what is left."""
@@ -70,7 +70,7 @@ class TextWriter:
         self._sink.write(table.dialect.header_with(added))
 
     def write(self, block: Block, results: Array) -> None:
-        """Take the results of the next block."""
+        """Take the results of the next block; nobody may look at its values any more."""
         rendered = self._executor.submit(
             render,
             block,
