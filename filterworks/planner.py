@@ -214,9 +214,18 @@ def choose(
 
 
 def fastest(problem: Problem) -> str:
-    """Return the engine with the least estimated time, whatever the data and once it is started."""
+    """Return the engine that comes first whatever the data, once it is started."""
+    return _order(problem)[0]
+
+
+def _order(problem: Problem) -> list[str]:
+    """Return the engines that can do the problem, those with the least estimated time first."""
     estimates = _estimates_of(problem)
-    return min(estimates, key=estimates.__getitem__)
+    order = sorted(estimates, key=estimates.__getitem__)
+    if _MANY.get() == "of any size":
+        typical = _estimates_of(_of_typical_size(problem))
+        order.sort(key=lambda name: typical.get(name, math.inf))
+    return order
 
 
 @lru_cache(maxsize=512)
@@ -247,11 +256,9 @@ def _choose(problem: Problem, method: str, data: Data | None, local: bool, pairs
             )
         return Plan(method, "asked for", {method: costs.seconds(method, ENGINES[method].work(problem))})
     estimates = _estimates_of(problem)
-    order = sorted(estimates, key=estimates.__getitem__)
+    order = _order(problem)
     reason = "the least estimated time"
     if _MANY.get() == "of any size":
-        typical = _estimates_of(_of_typical_size(problem))
-        order.sort(key=lambda name: typical.get(name, math.inf))
         reason = "the least estimated time at a typical size, so that parts come out as the whole does"
     if not ENGINES[order[0]].IS_LOCAL and (local or _is_spiky(data, pairs)):
         why = "samples are left out" if local else "the data hold large values beside small ones"
