@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -138,7 +139,7 @@ class ImageInfo:
     @property
     def layout(self) -> Layout:
         """What a format has to be able to hold."""
-        return Layout(self.dtype.name, self.channels, self.alpha, self.metadata.cmyk)
+        return _layout(self.dtype, self.channels, self.alpha, self.metadata.cmyk)
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Layout:
         channels = "1 channel" if self.channels == 1 else f"{self.channels} channels"
         return f"{self.dtype}, {channels}{' (CMYK)' if self.kind == 'cmyk' else names[self.alpha]}"
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The name of the channels: ``grey``, ``grey+alpha``, ``rgb``, ``rgb+alpha``, ``cmyk`` or ``other``.
 
@@ -178,10 +179,16 @@ class Layout:
         return "other"
 
 
+@lru_cache(maxsize=256)
+def _layout(dtype: np.dtype[Any], channels: int, alpha: Alpha, cmyk: bool) -> Layout:
+    # NumPy takes longer to spell the name of a dtype than a small image takes to be decoded.
+    return Layout(dtype.name, channels, alpha, cmyk)
+
+
 def layout_of(page: Described, like: ImageInfo) -> Layout:
     """Return the layout of `page`, whose four channels are inks where those of `like` are."""
     channels = page.shape[2] if len(page.shape) == 3 else 1
-    return Layout(page.dtype.name, channels, page.alpha, like.metadata.cmyk)
+    return _layout(page.dtype, channels, page.alpha, like.metadata.cmyk)
 
 
 def icc_for(like: ImageInfo, kind: str) -> bytes | None:

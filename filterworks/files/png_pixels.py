@@ -8,7 +8,7 @@ OpenCV's fast setting for files of the same size, and do not bloat drawings as t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -25,21 +25,23 @@ _SAMPLED_ROWS = 16
 _SAMPLED_BYTES = 64 << 10
 
 
-def write_pixels(pixels: Array, write_chunk: Callable[[bytes | bytearray], None]) -> None:
-    """Hand `pixels` to `write_chunk`, filtered and packed, in one or more pieces."""
-    chosen = _choose_filter(pixels)
+def packed_pixels(pixels: Array) -> Iterator[bytes | bytearray]:
+    """Yield `pixels`, filtered and packed, in one or more pieces."""
     if pixels.nbytes <= _AT_ONCE:
         import imagecodecs
 
-        write_chunk(encode_with(imagecodecs.deflate_encode, _filtered(pixels, 0, len(pixels), chosen), 1))
+        is_small = len(pixels) > 1 and pixels.nbytes <= _SMALL
+        filtered = _best(pixels) if is_small else _filtered(pixels, 0, len(pixels), _choose_filter(pixels))
+        yield encode_with(imagecodecs.deflate_encode, filtered, 1)
         return
+    chosen = _choose_filter(pixels)
     packer = zlib.compressobj(1, strategy=zlib.Z_RLE)
     band = max(1, _BAND // pixels[0].nbytes)
     for row in range(0, len(pixels), band):
         packed = packer.compress(_filtered(pixels, row, min(row + band, len(pixels)), chosen).data)
         if packed:
-            write_chunk(packed)
-    write_chunk(packer.flush())
+            yield packed
+    yield packer.flush()
 
 
 def _lines(pixels: Array) -> Array:
@@ -51,19 +53,37 @@ def _lines(pixels: Array) -> Array:
 def _filtered(pixels: Array, first: int, last: int, chosen: int) -> Array:
     """Return rows `first` to `last`, each after the byte that names its filter."""
     lines = _lines(pixels[first:last])
+    above = _lines(pixels[first - 1 : first])[0] if first and chosen == _UP else np.uint8(0)
     filtered = np.empty((len(lines), lines.shape[1] + 1), np.uint8)
+    _filter(lines, above, _pixel_bytes(pixels), chosen, filtered)
+    return filtered
+
+
+def _filter(lines: Array, above: Array | np.uint8, step: int, chosen: int, filtered: Array) -> None:
+    """Write lines of pixels of `step` bytes, each after the byte that names its filter."""
     filtered[:, 0] = chosen
     body = filtered[:, 1:]
     if chosen == _NONE:
         body[:] = lines
     elif chosen == _LEFT:
-        step = _pixel_bytes(pixels)
         body[:, :step] = lines[:, :step]
         np.subtract(lines[:, step:], lines[:, :-step], out=body[:, step:])
     else:
-        body[0] = lines[0] - (_lines(pixels[first - 1 : first])[0] if first else np.uint8(0))
+        np.subtract(lines[0], above, out=body[0])
         np.subtract(lines[1:], lines[:-1], out=body[1:])
-    return filtered
+
+
+def _best(pixels: Array) -> Array:
+    """Return the rows of a small image with the filter that leaves the smallest bytes.
+
+    So libpng estimates what packs best.
+    """
+    lines, step = _lines(pixels), _pixel_bytes(pixels)
+    tried = np.empty((3, len(lines), lines.shape[1] + 1), np.uint8)
+    for chosen, filtered in zip((_UP, _LEFT, _NONE), tried, strict=True):
+        _filter(lines, np.uint8(0), step, chosen, filtered)
+    sizes = np.abs(tried[:, :, 1:].view(np.int8)).view(np.uint8).sum(axis=(1, 2))
+    return np.asarray(tried[sizes.argmin()])
 
 
 def _pixel_bytes(pixels: Array) -> int:
@@ -74,8 +94,6 @@ def _choose_filter(pixels: Array) -> int:
     """Return the filter that packs best over a few pairs of rows."""
     if len(pixels) == 1:
         return _LEFT
-    if pixels.nbytes <= _SMALL:
-        return min((_UP, _LEFT, _NONE), key=lambda name: _magnitude(_filtered(pixels, 0, len(pixels), name)))
     rows = np.unique(np.linspace(1, len(pixels) - 1, _SAMPLED_ROWS).astype(int))
     width = max(16, _SAMPLED_BYTES // (2 * len(rows) * _pixel_bytes(pixels)))
     start = max(0, (pixels.shape[1] - width) // 2)
@@ -88,8 +106,3 @@ def _choose_filter(pixels: Array) -> int:
         return len(zlib.compress(_filtered(sample, 0, len(sample), name)[1::2].tobytes(), 1))
 
     return min((_UP, _LEFT, _NONE), key=packed_size)
-
-
-def _magnitude(filtered: Array) -> int:
-    """Return how far the bytes are from zero altogether, as libpng estimates what packs best."""
-    return int(np.abs(filtered[:, 1:].view(np.int8)).view(np.uint8).sum())
