@@ -44,6 +44,7 @@ class Digest:
                 self._first += part
             self._room -= len(part)
             if self._room == 0:
+                # The first one is hashed last: it may be written again.
                 self._pieces.append(b"" if not self._pieces else self._piece.digest())
                 self._piece, self._room = hashlib.sha256(), PIECE
 
@@ -87,9 +88,9 @@ class HashedFile(io.RawIOBase):
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()
         self.file, self.digest = file, Digest()
-        self._end = self._position = file.tell()
-        file.seek(0)
-        left = self._end
+        self._end = self._position = left = file.tell()
+        if left:
+            file.seek(0)
         while left:
             data = file.read(min(left, PIECE))
             self.digest.update(data)

@@ -16,6 +16,7 @@ import cv2
 from filterworks.arguments import Array
 from filterworks.batch.check import Check
 from filterworks.batch.digests import HashedFile, digest
+from filterworks.batch.folders import is_store
 from filterworks.batch.memory import MEMORY, usual_memory
 from filterworks.batch.overviews import overviews as add_overviews
 from filterworks.batch.render import Grid, Rendering, grid, loosened, render
@@ -31,6 +32,7 @@ from filterworks.files import (
     Sheet,
     check_writable,
     create_image,
+    naming,
     open_image,
     stacks,
 )
@@ -76,19 +78,24 @@ class ImageTask(Task):
             if self.overviews and (self.volume or partial.suffix.lower() not in _TIFF):
                 raise FileError(f"{self.input}: --overviews are for TIFFs, page by page")
             # The planes of a stack are written in turns.
-            if self.volume or not _is_worth_keeping(reader, partial):
+            if self.volume or is_store(partial.name):
                 return _Work(self, reader, None).into(partial, None)
-            with unfinished(partial.parent.parent / NAME, self._identity()) as kept:
-                if kept is None:
-                    return _Work(self, reader, None).into(partial, None)
-                # The suffix says which format it has.
-                place = kept.path.with_suffix(partial.suffix)
-                try:
-                    made = _Work(self, reader, kept).into(place, kept.file)
-                except FileError as error:
-                    raise FileError(str(error).replace(str(place), str(partial))) from error
-                kept.finish(partial)
-                return made
+            if _is_worth_keeping(reader, partial):
+                with unfinished(partial.parent.parent / NAME, self._identity()) as kept:
+                    if kept is not None:
+                        return self._continued(reader, kept, partial)
+            with naming(partial), partial.open("wb") as file:
+                return _Work(self, reader, None).into(partial, HashedFile(file))
+
+    def _continued(self, reader: ImageReader, kept: Unfinished, partial: Path) -> Made:
+        # The suffix says which format it has.
+        place = kept.path.with_suffix(partial.suffix)
+        try:
+            made = _Work(self, reader, kept).into(place, kept.file)
+        except FileError as error:
+            raise FileError(str(error).replace(str(place), str(partial))) from error
+        kept.finish(partial)
+        return made
 
     def _identity(self) -> list[Any]:
         """Return what decides the bytes of the result."""
@@ -107,8 +114,8 @@ def _is_worth_keeping(reader: ImageReader, partial: Path) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _chain(text: str) -> Chain:
-    return Chain.parse(text)
+def _rendering(chain: str, range_: str, volume: bool) -> Rendering:
+    return Rendering(Chain.parse(chain), range_, axes=(0, 1, 2) if volume else (0, 1))
 
 
 class _Work:
@@ -116,7 +123,7 @@ class _Work:
 
     def __init__(self, task: ImageTask, reader: ImageReader, kept: Unfinished | None) -> None:
         self._task, self._reader, self._progress = task, reader, Progress(kept)
-        self._rendering = Rendering(_chain(task.chain), task.range, axes=(0, 1, 2) if task.volume else (0, 1))
+        self._rendering = _rendering(task.chain, task.range, task.volume)
         self._turn = threading.Lock()
         self._pages = self._sheets = self._samples = 0
         self._clipped: int = self._progress.place.get("clipped", 0)
@@ -171,9 +178,8 @@ class _Work:
 
     def _has_overviews(self) -> bool:
         own = self._reader.info.metadata.own
-        return Path(self._task.output).suffix.lower() in _TIFF and (
-            self._task.overviews or getattr(own, "has_overviews", False)
-        )
+        is_wanted = self._task.overviews or getattr(own, "has_overviews", False)
+        return is_wanted and self._task.output.lower().endswith(_TIFF)
 
     def _begun(self, sheet: Sheet, rows: int) -> tuple[int, Callable[[int], None]]:
         """Return the first row of a new sheet that is not in the file yet, and whom to tell of rows."""
