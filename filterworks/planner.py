@@ -117,8 +117,7 @@ def is_worth_starting(engine: str, saving: float) -> bool:
     return bool(_MANY.get()) or _STARTING.is_worth(engine, saving)
 
 
-@contextmanager
-def expecting_many(which: Many = "of any size") -> Iterator[None]:
+class expecting_many:  # noqa: N801  # used like a function
     """Choose inside the ``with`` block as if every engine were started, whatever was computed before.
 
     Parameters
@@ -126,11 +125,15 @@ def expecting_many(which: Many = "of any size") -> Iterator[None]:
     which
         ``of any size``: the size of the data does not count either; ``alike``: it counts.
     """
-    token = _MANY.set(which)
-    try:
-        yield
-    finally:
-        _MANY.reset(token)
+
+    def __init__(self, which: Many = "of any size") -> None:
+        self._which: Many = which
+
+    def __enter__(self) -> None:
+        self._token = _MANY.set(self._which)
+
+    def __exit__(self, *_: object) -> None:
+        _MANY.reset(self._token)
 
 
 def expected() -> Many:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
 
@@ -19,12 +18,19 @@ from filterworks.files.source import MAX_PIXELS, Source, UnnamedFileError, open_
 
 
 class ImageReader:
-    """An open image: what it is, and its pages one at a time."""
+    """An open image: what it is, and its pages one at a time; closed at the end of a ``with`` block."""
 
-    def __init__(self, path: Path, info: ImageInfo, pages: Pages) -> None:
+    def __init__(self, path: Path, file: BinaryIO | None, info: ImageInfo, pages: Pages) -> None:
         self.info = info
-        self._path = path
+        self._path, self._file = path, file
         self._pages = pages
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def pages(self) -> Iterator[Page]:
         """Decode and yield one page after the other; only the one that is yielded is in memory.
@@ -105,10 +111,7 @@ class naming:  # noqa: N801  # used like a function
             raise FileError(f"{self._path}: there is not enough memory for this image") from error
 
 
-@contextmanager
-def open_image(
-    path: Path, *, max_pixels: int = MAX_PIXELS, scratch: Path | None = None
-) -> Iterator[ImageReader]:
+def open_image(path: Path, *, max_pixels: int = MAX_PIXELS, scratch: Path | None = None) -> ImageReader:
     """Open the image at `path`; its header is read and checked, its pixels are not.
 
     Parameters
@@ -141,22 +144,16 @@ def open_image(
      [3 4 5]]
     """
     with naming(path):
-        file, info, pages = _opened(path, max_pixels, scratch)
-    with file or nullcontext():
-        yield ImageReader(path, info, pages)
-
-
-def _opened(path: Path, max_pixels: int, scratch: Path | None) -> tuple[BinaryIO | None, ImageInfo, Pages]:
-    expected = format_by_suffix(path.suffix)
-    form = FORMATS[expected]
-    if form.magic is None:
-        return None, *cast("FolderCodec", form.codec).read(path, max_pixels, scratch)
-    source = open_source(path, max_pixels)
-    try:
-        return source.file, *_read(path, source, expected)
-    except BaseException:
-        source.file.close()
-        raise
+        expected = format_by_suffix(path.suffix)
+        form = FORMATS[expected]
+        if form.magic is None:
+            return ImageReader(path, None, *cast("FolderCodec", form.codec).read(path, max_pixels, scratch))
+        source = open_source(path, max_pixels)
+        try:
+            return ImageReader(path, source.file, *_read(path, source, expected))
+        except BaseException:
+            source.file.close()
+            raise
 
 
 def _read(path: Path, source: Source, expected: str) -> tuple[ImageInfo, Pages]:
