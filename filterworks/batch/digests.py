@@ -97,6 +97,11 @@ class HashedFile(io.RawIOBase):
             left -= len(data)
 
     @property
+    def size(self) -> int:
+        """How many bytes the file holds."""
+        return self._end
+
+    @property
     def name(self) -> str:
         """The name of the file."""
         return str(self.file.name)

@@ -145,15 +145,16 @@ class _Work:
                 raise
             except FilterworksError as error:
                 raise FileError(f"{self._task.input}: {error}") from None
-        content = file.digest.hexdigest() if file else None
+        written, size = (file.digest.hexdigest(), file.size) if file else (None, None)
         share = self._clipped / max(self._samples, 1)
-        return Made(digest=content, pages=self._pages, clipped=share, difference=self._difference)
+        return Made(written, size, pages=self._pages, clipped=share, difference=self._difference)
 
     def _filter(self, page: Raster, writer: ImageWriter) -> None:
         task, rendering, before = self._task, self._rendering, self._clipped
         room = self._room(page)
         sheet = writer.sheet(page, room)
-        threads, size = self._share_of_memory(page, grid(page, rendering, sheet.unit))
+        cut = grid(page, rendering, sheet.unit)
+        threads, size = self._share_of_memory(page, cut)
         check = Check(page, rendering, self._settle) if task.verify else None
         start, reached = self._begun(sheet, page.shape[0])
 
@@ -163,7 +164,7 @@ class _Work:
             reached(rows)
 
         with MEMORY.held(size, task.memory or usual_memory()):
-            how: Any = {"threads": threads, "start": start, "overwritten": room is not None}
+            how: Any = {"cut": cut, "threads": threads, "start": start, "overwritten": room is not None}
             self._clipped = before + render(page, sheet, rendering, **how, check=check, after=after)
             if self._has_overviews():
                 add_overviews(page, cast("TiffSheet", sheet), threads, self._begun)
@@ -173,9 +174,10 @@ class _Work:
     def _room(self, page: Raster) -> Array | None:
         """Return pixels that the result may be written over: those of a page too large to have twice."""
         # The verification needs the page as it was, a periodic outside its first rows until the end.
-        if self._task.verify or self._rendering.wraps or not isinstance(page, Page):
+        if not isinstance(page, Page) or page.pixels.nbytes <= _TWICE:
             return None
-        return page.pixels if page.pixels.flags.writeable and page.pixels.nbytes > _TWICE else None
+        is_needed = self._task.verify or self._rendering.wraps or not page.pixels.flags.writeable
+        return None if is_needed else page.pixels
 
     def _has_overviews(self) -> bool:
         own = self._reader.info.metadata.own

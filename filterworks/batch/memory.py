@@ -38,16 +38,23 @@ class Budget:
     @contextmanager
     def held(self, size: int, limit: int) -> Iterator[None]:
         """Wait until `size` bytes fit below `limit`, then hold them."""
-        with self._gate if self._small is not None and size > self._small else nullcontext():
+        if self._small is not None and size > self._small:
+            with self._gate:
+                yield from self._holding(size, limit)
+        else:
+            yield from self._holding(size, limit)
+
+    def _holding(self, size: int, limit: int) -> Iterator[None]:
+        with self._changed:
+            while self._held and self._held + size > limit:
+                self._changed.wait()
+            self._held += size
+        try:
+            yield
+        finally:
             with self._changed:
-                self._changed.wait_for(lambda: self._held == 0 or self._held + size <= limit)
-                self._held += size
-            try:
-                yield
-            finally:
-                with self._changed:
-                    self._held -= size
-                    self._changed.notify_all()
+                self._held -= size
+                self._changed.notify_all()
 
 
 MEMORY = Budget()

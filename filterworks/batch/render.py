@@ -122,11 +122,16 @@ class Grid:
     def memory(self, page: Raster, threads: int) -> int:
         """Return about how many bytes are held at once while the page is filtered."""
         per_pixel: int = page.shape[2] if len(page.shape) == 3 else 1
-        band = max(read.stop - read.start for read, _, _ in self.rows)
-        block = max(read.stop - read.start for read, _, _ in self.columns)
+        band, block = self._largest
         work: int = band * (block + 2 * (self.wrapped or 0)) * per_pixel * WORK_BYTES
         held: int = band * page.shape[1] * per_pixel * page.dtype.itemsize
         return threads * work + (3 + 2 * threads) * held
+
+    @cached_property
+    def _largest(self) -> tuple[int, int]:
+        """How many rows and columns are read at once."""
+        tall, wide = (max(read.stop - read.start for read, _, _ in cut) for cut in (self.rows, self.columns))
+        return tall, wide
 
 
 def grid(page: Raster, rendering: Rendering, unit: int = 1) -> Grid:
@@ -164,6 +169,7 @@ def render(
     sheet: Sheet,
     rendering: Rendering,
     *,
+    cut: Grid | None = None,
     threads: int = 1,
     start: int = 0,
     overwritten: bool = False,
@@ -180,6 +186,8 @@ def render(
         Where to.
     rendering
         The chain, and how values become pixels.
+    cut
+        The :func:`grid` of the page, if it is known.
     threads
         How many bands are filtered at once.
     start
@@ -201,7 +209,7 @@ def render(
     MissingDataError
         If NaN would have to become an integer.
     """
-    cut = grid(page, rendering, sheet.unit)
+    cut = cut or grid(page, rendering, sheet.unit)
     if rendering.how == "stretch" and rendering.limits is None:
         rendering = replace(rendering, limits=_limits(page, rendering, cut, threads))
     clipped = 0

@@ -44,8 +44,8 @@ class Made:
 
     Attributes
     ----------
-    digest
-        Of the result where it is known from writing, else None.
+    digest, size
+        Of the result where they are known from writing, else None.
     pages, clipped
         Of an image: how many pages, and the share of their samples that was cut to the range.
     difference
@@ -55,6 +55,7 @@ class Made:
     """
 
     digest: str | None = None
+    size: int | None = None
     pages: int | None = None
     clipped: float = 0.0
     difference: float | None = None
@@ -187,7 +188,8 @@ def _performed(task: Task, partial: str) -> Outcome:
         raise FileError(
             f"{task.input}: the result differs from scipy's by {made.difference:.3g} times what is allowed"
         )
-    size, written = identity(partial)[0], made.digest or digest(Path(partial))
+    size = identity(partial)[0] if made.size is None else made.size
+    written = made.digest or digest(Path(partial))
     return Outcome("done", size=size, digest=written, made=made, partial=partial, content=content)
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from filterworks.arguments import Array
 
 Alpha = Literal["none", "straight", "premultiplied"]
+# What colour profiles call the kinds of channels that they describe.
+_SPACES = {"grey": b"GRAY", "grey+alpha": b"GRAY", "rgb": b"RGB ", "rgb+alpha": b"RGB ", "cmyk": b"CMYK"}
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,6 @@ def icc_for(like: ImageInfo, kind: str) -> bytes | None:
     The profile of an RGB photo means nothing for the grey result of an edge filter, and readers reject it.
     """
     profile = like.metadata.icc
-    spaces = {"grey": b"GRAY", "grey+alpha": b"GRAY", "rgb": b"RGB ", "rgb+alpha": b"RGB ", "cmyk": b"CMYK"}
-    if profile is None or len(profile) < 20 or profile[16:20] != spaces.get(kind, profile[16:20]):
+    if profile is None or len(profile) < 20 or profile[16:20] != _SPACES.get(kind, profile[16:20]):
         return None
     return profile

@@ -32,6 +32,7 @@ _MAX_PADDING = 64 << 10
 _AT_ONCE = 1 << 20
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+_COLOURS = {"grey": 0, "rgb": 2, "grey+alpha": 4, "rgb+alpha": 6}
 # Chunks whose fourth letter is small may be copied by programs that do not know them (14.2 of the
 # specification); these are known to stay true although the pixels change.
 _KEPT = frozenset((b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI", b"tIME", b"sPLT"))
@@ -160,6 +161,8 @@ def _is_kept(name: bytes) -> bool:
 
 
 def _metadata(chunks: Chunks) -> Metadata:
+    if not (chunks.before or chunks.after):
+        return Metadata(own=chunks)
     found = dict(reversed(chunks.before + chunks.after))
     density = found.get(b"pHYs", b"")
     resolution = None
@@ -196,7 +199,7 @@ def write(file: BinaryIO, page: Page, like: ImageInfo, quality: int) -> None:
     """Write the chunks of `like`, or new ones from the metadata of another format, and the pixels."""
     del quality
     kind = layout_of(page, like).kind
-    colour = {"grey": 0, "rgb": 2, "grey+alpha": 4, "rgb+alpha": 6}[kind]
+    colour = _COLOURS[kind]
     depth = 8 * page.pixels.dtype.itemsize
     rows, columns = page.pixels.shape[:2]
     chunks = like.metadata.own or _translated(like, kind)
