@@ -16,6 +16,8 @@ from filterworks.arguments import Array
 from filterworks.files.source import encode_with
 
 _NONE, _LEFT, _UP = 0, 1, 2
+# In this order: of two that leave bytes as small as each other, the first one is taken.
+_TRIED = np.array([[_UP], [_LEFT], [_NONE]], np.uint8)
 # libdeflate packs in one call and needs all the filtered bytes at once; above this they are streamed.
 _AT_ONCE = 128 << 20
 _BAND = 8 << 20
@@ -53,24 +55,19 @@ def _lines(pixels: Array) -> Array:
 def _filtered(pixels: Array, first: int, last: int, chosen: int) -> Array:
     """Return rows `first` to `last`, each after the byte that names its filter."""
     lines = _lines(pixels[first:last])
-    above = _lines(pixels[first - 1 : first])[0] if first and chosen == _UP else np.uint8(0)
     filtered = np.empty((len(lines), lines.shape[1] + 1), np.uint8)
-    _filter(lines, above, _pixel_bytes(pixels), chosen, filtered)
-    return filtered
-
-
-def _filter(lines: Array, above: Array | np.uint8, step: int, chosen: int, filtered: Array) -> None:
-    """Write lines of pixels of `step` bytes, each after the byte that names its filter."""
     filtered[:, 0] = chosen
     body = filtered[:, 1:]
     if chosen == _NONE:
         body[:] = lines
     elif chosen == _LEFT:
+        step = _pixel_bytes(pixels)
         body[:, :step] = lines[:, :step]
         np.subtract(lines[:, step:], lines[:, :-step], out=body[:, step:])
     else:
-        np.subtract(lines[0], above, out=body[0])
+        body[0] = lines[0] - (_lines(pixels[first - 1 : first])[0] if first else np.uint8(0))
         np.subtract(lines[1:], lines[:-1], out=body[1:])
+    return filtered
 
 
 def _best(pixels: Array) -> Array:
@@ -79,10 +76,16 @@ def _best(pixels: Array) -> Array:
     So libpng estimates what packs best.
     """
     lines, step = _lines(pixels), _pixel_bytes(pixels)
-    tried = np.empty((3, len(lines), lines.shape[1] + 1), np.uint8)
-    for chosen, filtered in zip((_UP, _LEFT, _NONE), tried, strict=True):
-        _filter(lines, np.uint8(0), step, chosen, filtered)
-    sizes = np.abs(tried[:, :, 1:].view(np.int8)).view(np.uint8).sum(axis=(1, 2))
+    rows, width = lines.shape
+    # Outside there are zeros.
+    around = np.zeros((rows + 1, width + step), np.uint8)
+    around[1:, step:] = lines
+    tried = np.empty((3, rows, width + 1), np.uint8)
+    tried[:, :, 0] = _TRIED
+    np.subtract(lines, around[:-1, step:], out=tried[0, :, 1:])
+    np.subtract(lines, around[1:, :-step], out=tried[1, :, 1:])
+    tried[2, :, 1:] = lines
+    sizes = np.abs(tried[:, :, 1:].view(np.int8)).view(np.uint8).reshape(3, -1).sum(axis=1, dtype=np.uint32)
     return np.asarray(tried[sizes.argmin()])
 
 
