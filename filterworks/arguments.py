@@ -41,6 +41,8 @@ def as_choice(name: str, value: object, choices: Sequence[str]) -> str:
 
 def as_int(name: str, value: object, minimum: int | None = None) -> int:
     """Return `value` as an int (no bool, no float), not below `minimum`."""
+    if type(value) is int and (minimum is None or value >= minimum):
+        return value
     accepted = "an integer" if minimum is None else f"an integer of at least {minimum}"
     if isinstance(value, bool | np.bool_):
         raise ArgumentTypeError(must(name, accepted, value))

@@ -103,6 +103,8 @@ class naming:  # noqa: N801  # used like a function
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Raise a failure anew, with its path."""
+        if error is None:
+            return
         if isinstance(error, UnnamedFileError):
             raise FileError(f"{self._path}: {error}") from error
         if isinstance(error, OSError):
