@@ -108,13 +108,17 @@ class HashedFile(io.RawIOBase):
 
     def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]  # other buffers do not come here
         """Write, and take into the hash."""
-        size = memoryview(data).nbytes
-        self.file.write(data)
+        view = memoryview(data).cast("B")
+        size = len(view)
+        written = self.file.write(view)
+        while written < size:
+            # Without a buffer the system may take a part only: the next call says why.
+            written += self.file.write(view[written:])
         if self._position == self._end:
-            self.digest.update(data)
+            self.digest.update(view)
             self._end += size
         else:
-            self.digest.rewrite(self._position, bytes(data))
+            self.digest.rewrite(self._position, bytes(view))
         self._position += size
         return size
 

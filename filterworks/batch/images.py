@@ -85,7 +85,7 @@ class ImageTask(Task):
                 with unfinished(partial.parent.parent / NAME, self._identity()) as kept:
                     if kept is not None:
                         return self._continued(reader, kept, partial)
-            with naming(partial), partial.open("wb") as file:
+            with naming(partial), partial.open("wb", buffering=0) as file:
                 return _Work(self, reader, None).into(partial, HashedFile(file))
 
     def _continued(self, reader: ImageReader, kept: Unfinished, partial: Path) -> Made:

@@ -12,6 +12,7 @@ import psutil
 
 # What one image that is decoded whole may take, with what it needs besides.
 _MOST = 1_200_000_000
+_OPEN: AbstractContextManager[Any] = nullcontext()
 
 
 @cache
@@ -28,7 +29,7 @@ class Budget:
 
     def __init__(self) -> None:
         self._held, self._changed = 0, threading.Condition()
-        self._gate: AbstractContextManager[Any] = nullcontext()
+        self._gate: AbstractContextManager[Any] = _OPEN
         self._small: int | None = None
 
     def share(self, small: int, gate: AbstractContextManager[Any]) -> None:
@@ -38,23 +39,17 @@ class Budget:
     @contextmanager
     def held(self, size: int, limit: int) -> Iterator[None]:
         """Wait until `size` bytes fit below `limit`, then hold them."""
-        if self._small is not None and size > self._small:
-            with self._gate:
-                yield from self._holding(size, limit)
-        else:
-            yield from self._holding(size, limit)
-
-    def _holding(self, size: int, limit: int) -> Iterator[None]:
-        with self._changed:
-            while self._held and self._held + size > limit:
-                self._changed.wait()
-            self._held += size
-        try:
-            yield
-        finally:
+        with self._gate if self._small is not None and size > self._small else _OPEN:
             with self._changed:
-                self._held -= size
-                self._changed.notify_all()
+                while self._held and self._held + size > limit:
+                    self._changed.wait()
+                self._held += size
+            try:
+                yield
+            finally:
+                with self._changed:
+                    self._held -= size
+                    self._changed.notify_all()
 
 
 MEMORY = Budget()
