@@ -6,6 +6,7 @@ knows, or raises :class:`~filterworks.errors.ArgumentError` with what was given 
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ MODES: tuple[Mode, ...] = ("full", "same", "valid")
 NAN_POLICIES: tuple[NanPolicy, ...] = ("propagate", "omit", "raise")
 # OpenCV rounds by way of a 32-bit integer.
 _FITS_INT = 2.0**30
+# What ``float`` takes, but nobody means as a number.
+_NO_NUMBER = (bool, str, bytes, np.bool_)
 _SINGLE = {np.dtype(t) for t in ("bool", "int8", "uint8", "int16", "uint16", "float16", "float32")}
 
 
@@ -38,6 +41,8 @@ def as_choice(name: str, value: object, choices: Sequence[str]) -> str:
 
 def as_int(name: str, value: object, minimum: int | None = None) -> int:
     """Return `value` as an int (no bool, no float), not below `minimum`."""
+    if type(value) is int and (minimum is None or value >= minimum):
+        return value
     accepted = "an integer" if minimum is None else f"an integer of at least {minimum}"
     if isinstance(value, bool | np.bool_):
         raise ArgumentTypeError(must(name, accepted, value))
@@ -54,6 +59,22 @@ def as_number(
     name: str, value: object, minimum: float = -np.inf, maximum: float = np.inf, *, above: float | None = None
 ) -> float:
     """Return `value` as a finite float in [minimum, maximum]; `above` is an exclusive lower limit."""
+    problem: type[ArgumentError] = ArgumentTypeError
+    if value is not None and not isinstance(value, _NO_NUMBER):
+        try:
+            number = float(value)  # type: ignore[arg-type]  # the TypeError is the test
+        except OverflowError:
+            problem = ArgumentError
+        except (TypeError, ValueError):
+            pass
+        else:
+            if minimum <= number <= maximum and (above is None or number > above) and math.isfinite(number):
+                return number
+            problem = ArgumentError
+    raise problem(must(name, _accepted(minimum, maximum, above), value))
+
+
+def _accepted(minimum: float, maximum: float, above: float | None) -> str:
     limits = []
     if above is not None:
         limits.append(f"above {above:g}")
@@ -61,19 +82,7 @@ def as_number(
         limits.append(f"of at least {minimum:g}")
     if maximum < np.inf:
         limits.append(f"at most {maximum:g}")
-    accepted = "a finite number" + (" " + " and ".join(limits) if limits else "")
-    if isinstance(value, bool | str | bytes | np.bool_) or value is None:
-        raise ArgumentTypeError(must(name, accepted, value))
-    try:
-        number = float(value)  # type: ignore[arg-type]  # the TypeError is the test
-    except OverflowError:
-        raise ArgumentError(must(name, accepted, value)) from None
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(must(name, accepted, value)) from None
-    inside = minimum <= number <= maximum and (above is None or number > above)
-    if not (np.isfinite(number) and inside):
-        raise ArgumentError(must(name, accepted, value))
-    return number
+    return "a finite number" + (" " + " and ".join(limits) if limits else "")
 
 
 def as_fill(value: object, is_complex: bool) -> complex:
@@ -92,6 +101,8 @@ def as_fill(value: object, is_complex: bool) -> complex:
 
 
 def _is_listed(value: object) -> TypeGuard[Sequence[Any]]:
+    if type(value) is tuple:
+        return True  # which takes no time to see
     is_array = isinstance(value, np.ndarray) and value.ndim > 0
     return is_array or (isinstance(value, Sequence) and not isinstance(value, str | bytes))
 

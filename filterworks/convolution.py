@@ -23,7 +23,7 @@ from filterworks.arguments import Array, Mode, NanPolicy
 from filterworks.errors import ArgumentTypeError, must
 from filterworks.machine.compiler import CompilerError
 from filterworks.planner import Many, Plan, expected, is_traced
-from filterworks.problem import Factors, outer_weights
+from filterworks.problem import Factors, Weights, outer_weights
 from filterworks.request import DEFAULTS, Request, make_request
 
 Axes = int | Sequence[int] | None
@@ -144,29 +144,50 @@ def correlate(
 
 def _compute(x: ArrayLike, kernel: ArrayLike, flip: bool, options: tuple[Any, ...]) -> Array:
     """Check the arguments and evaluate; a call like an earlier one with a small kernel is done at once."""
-    if type(x) is np.ndarray and type(kernel) is np.ndarray and kernel.size <= _SMALL and not is_traced():
-        try:
-            content, many = kernel.tobytes(), expected()
-            run = _recall(x.shape, x.dtype, kernel.shape, kernel.dtype, content, flip, many, *options)
-        except (TypeError, ValueError, CompilerError, _NotYetError):
-            run = None  # whatever is wrong is told below
+    if type(x) is np.ndarray and type(kernel) is np.ndarray and kernel.size <= _SMALL:
+        run = _recalled(x, (kernel.tobytes(), kernel.shape, kernel.dtype), flip, options)
         if run is not None:
             return run(x)
     request, array = make_request(x, kernel, flip, dict(zip(DEFAULTS, options, strict=True)))
     return evaluation.evaluate(request, array)
 
 
+def correlate_factors(x: Array, factors: Factors, options: dict[str, Any]) -> Array:
+    """Correlate with the outer product of 1-D `factors`; `options` are those of :func:`correlate`."""
+    kernel, options = outer_weights(factors), {**DEFAULTS, **options}
+    if sum(kernel.shape) <= _SMALL:
+        run = _recalled(x, kernel, False, tuple(options.values()))
+        if run is not None:
+            return run(x)
+    request, array = make_request(x, kernel, False, options)
+    return evaluation.evaluate(request, array)
+
+
+# The content, shape and dtype of a kernel as the caller gave it, or what is remembered of its factors.
+_Kernel = tuple[bytes, tuple[int, ...], np.dtype[Any]] | Weights
+
+
 class _NotYetError(Exception):
     """What would be remembered now may be done better once more engines are started."""
+
+
+def _recalled(
+    x: Array, kernel: _Kernel, flip: bool, options: tuple[Any, ...]
+) -> Callable[[Array], Array] | None:
+    """Return what computes a call like an earlier one; None if the call has to be looked at."""
+    if is_traced():
+        return None
+    try:
+        return _recall(x.shape, x.dtype, kernel, flip, expected(), *options)
+    except (TypeError, ValueError, CompilerError, _NotYetError):
+        return None  # whatever is wrong is told by those who look
 
 
 @lru_cache(maxsize=512, typed=True)
 def _recall(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
-    kernel_shape: tuple[int, ...],
-    kernel_dtype: np.dtype[Any],
-    content: bytes,
+    kernel: _Kernel,
     flip: bool,
     many: Many,  # the engine is another there
     *options: Any,
@@ -174,19 +195,17 @@ def _recall(
     """Return what computes a call, if the values of the data change nothing in how it is done."""
     if not dtype.isnative:
         return None
-    kernel = np.frombuffer(content, kernel_dtype).reshape(kernel_shape)
+    if isinstance(kernel, tuple):
+        content, kernel_shape, kernel_dtype = kernel
+        given: Array | Weights = np.frombuffer(content, kernel_dtype).reshape(kernel_shape)
+    else:
+        given = kernel
     values = dict(zip(DEFAULTS, options, strict=True))
-    request, array = make_request(np.empty(shape, dtype), kernel, flip, values)
+    request, array = make_request(np.empty(shape, dtype), given, flip, values)
     run = evaluation.reusable(request, array)
     if run is evaluation.NOT_YET:
         raise _NotYetError
     return run
-
-
-def correlate_factors(x: Array, factors: Factors, options: dict[str, Any]) -> Array:
-    """Correlate with the outer product of 1-D `factors`; `options` are those of :func:`correlate`."""
-    request, array = make_request(x, outer_weights(factors), False, {**DEFAULTS, **options})
-    return evaluation.evaluate(request, array)
 
 
 def plan(x: ArrayLike, kernel: ArrayLike, **options: Any) -> Plan:

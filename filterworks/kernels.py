@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,11 @@ def gaussian_factor(sigma: float, truncate: float = 4.0, order: int = 0) -> Kern
     """
     as_number("sigma", sigma, 0)
     as_number("truncate", truncate, above=0)
-    as_int("order", order, 0)
+    return _gaussian_factor(float(sigma), float(truncate), as_int("order", order, 0)).copy()
+
+
+@lru_cache(maxsize=64)
+def _gaussian_factor(sigma: float, truncate: float, order: int) -> Kernel:
     if sigma < _NARROW:
         if order:
             raise ArgumentError(must("sigma", f"at least {_NARROW:g} for a derivative", sigma))

@@ -117,8 +117,7 @@ def is_worth_starting(engine: str, saving: float) -> bool:
     return bool(_MANY.get()) or _STARTING.is_worth(engine, saving)
 
 
-@contextmanager
-def expecting_many(which: Many = "of any size") -> Iterator[None]:
+class expecting_many:  # noqa: N801  # used like a function
     """Choose inside the ``with`` block as if every engine were started, whatever was computed before.
 
     Parameters
@@ -126,11 +125,15 @@ def expecting_many(which: Many = "of any size") -> Iterator[None]:
     which
         ``of any size``: the size of the data does not count either; ``alike``: it counts.
     """
-    token = _MANY.set(which)
-    try:
-        yield
-    finally:
-        _MANY.reset(token)
+
+    def __init__(self, which: Many = "of any size") -> None:
+        self._which: Many = which
+
+    def __enter__(self) -> None:
+        self._token = _MANY.set(self._which)
+
+    def __exit__(self, *_: object) -> None:
+        _MANY.reset(self._token)
 
 
 def expected() -> Many:
@@ -214,9 +217,18 @@ def choose(
 
 
 def fastest(problem: Problem) -> str:
-    """Return the engine with the least estimated time, whatever the data and once it is started."""
+    """Return the engine that comes first whatever the data, once it is started."""
+    return _order(problem)[0]
+
+
+def _order(problem: Problem) -> list[str]:
+    """Return the engines that can do the problem, those with the least estimated time first."""
     estimates = _estimates_of(problem)
-    return min(estimates, key=estimates.__getitem__)
+    order = sorted(estimates, key=estimates.__getitem__)
+    if _MANY.get() == "of any size":
+        typical = _estimates_of(_of_typical_size(problem))
+        order.sort(key=lambda name: typical.get(name, math.inf))
+    return order
 
 
 @lru_cache(maxsize=512)
@@ -247,11 +259,9 @@ def _choose(problem: Problem, method: str, data: Data | None, local: bool, pairs
             )
         return Plan(method, "asked for", {method: costs.seconds(method, ENGINES[method].work(problem))})
     estimates = _estimates_of(problem)
-    order = sorted(estimates, key=estimates.__getitem__)
+    order = _order(problem)
     reason = "the least estimated time"
     if _MANY.get() == "of any size":
-        typical = _estimates_of(_of_typical_size(problem))
-        order.sort(key=lambda name: typical.get(name, math.inf))
         reason = "the least estimated time at a typical size, so that parts come out as the whole does"
     if not ENGINES[order[0]].IS_LOCAL and (local or _is_spiky(data, pairs)):
         why = "samples are left out" if local else "the data hold large values beside small ones"

@@ -51,7 +51,7 @@ _LARGEST = 1 << 28
 # The smallest normal number of float32.
 _TINY = float(np.finfo(np.float32).tiny)
 # Options of these types are remembered, each with its type: 1, 1.0 and True are not the same.
-_REMEMBERED = (int, str, float, type(None), type, np.dtype)
+_REMEMBERED = (int, str, float, type(None), type)
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,17 @@ def make_request(
     array = as_signal(x)
     real, imaginary = _as_weights(kernel, flip)
     values = tuple(options[name] for name in DEFAULTS)
-    plain = all(type(value) in _REMEMBERED or _is_int_tuple(value) for value in values)
+    plain = all(map(_is_plain, values))
     small = math.prod(real.shape) <= SMALL_KERNEL
     canonical = _canonical if plain and small else _canonical.__wrapped__
     return canonical(array.shape, array.dtype, real, imaginary, *values), array
 
 
-def _is_int_tuple(value: object) -> bool:
-    return type(value) is tuple and all(type(item) is int for item in value)
+def _is_plain(value: object) -> bool:
+    if type(value) is tuple:
+        return all(type(item) is int for item in value)
+    # Each NumPy dtype has a type of its own.
+    return type(value) in _REMEMBERED or isinstance(value, np.dtype)
 
 
 @lru_cache(maxsize=512, typed=True)

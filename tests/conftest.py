@@ -148,3 +148,25 @@ def workers_of(child):
             if "spawn_main" in " ".join(one.cmdline()):
                 found.append(one)
     return found
+
+
+def peak_of(*arguments, before="", **streams):
+    """The exit code of a command in a process of its own, and the MiB that it took at most.
+
+    Linux's ru_maxrss would count what this process held when it started the child. What stands in
+    `before` is run there first.
+    """
+    code = (
+        f"import pathlib, sys\n{before}\n"
+        "from filterworks.cli import main\n"
+        "peak, sys.argv = sys.argv[1], ['filterworks', *sys.argv[2:]]\n"
+        "try: main()\n"
+        "finally:\n"
+        "    status = pathlib.Path('/proc/self/status').read_text()\n"
+        "    pathlib.Path(peak).write_text(status.split('VmHWM:')[1].split()[0])"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        peak = os.path.join(folder, "peak")
+        done = subprocess.run([sys.executable, "-c", code, peak, *map(str, arguments)], **streams)
+        with open(peak) as file:
+            return done.returncode, int(file.read()) / 1024

@@ -13,11 +13,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
-from filterworks.batch.job import AnyJob
 from filterworks.batch.tasks import Outcome, Task, perform_all
 from filterworks.errors import JobError
 from filterworks.threads import thread_count
+
+if TYPE_CHECKING:
+    # Processes that are started for tasks need nothing of jobs.
+    from filterworks.batch.job import AnyJob
 
 # Tasks for which it is worth while to start processes.
 _MANY = 2000

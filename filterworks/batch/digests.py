@@ -45,6 +45,7 @@ class Digest:
                 self._first += part
             self._room -= len(part)
             if self._room == 0:
+                # The first one is hashed last: it may be written again.
                 self._pieces.append(b"" if not self._pieces else self._piece.digest())
                 self._piece, self._room = hashlib.sha256(), PIECE
 
@@ -103,7 +104,7 @@ class HashedFile(io.RawIOBase):
         How long it is.
     """
 
-    def __init__(self, file: BinaryIO, digest: Digest | None, stretches: Stretches) -> None:
+    def __init__(self, file: BinaryIO, digest: Digest | None, stretches: Stretches | None = None) -> None:
         super().__init__()
         self.file, self.digest, self._stretches = file, digest, stretches
         self.end = self._position = file.tell()
@@ -115,10 +116,15 @@ class HashedFile(io.RawIOBase):
 
     def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]  # other buffers do not come here
         """Write, and take into the hash."""
-        size = memoryview(data).nbytes
-        self.file.write(data)
-        self._stretches.add("", self._position, size)
-        if self.digest is not None and not self._take(data):
+        view = memoryview(data).cast("B")
+        size = len(view)
+        written = self.file.write(view)
+        while written < size:
+            # Without a buffer the system may take a part only: the next call says why.
+            written += self.file.write(view[written:])
+        if self._stretches is not None:
+            self._stretches.add("", self._position, size)
+        if self.digest is not None and not self._take(view):
             self.digest = None
         self._position += size
         self.end = max(self.end, self._position)

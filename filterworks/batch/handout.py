@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -31,7 +31,7 @@ COMMIT = 0.25
 class Work(Protocol):
     """Whose tasks are given out, and who hears what became of them."""
 
-    def task(self, item: Item, threads: int) -> Task:
+    def tasks(self, items: Sequence[Item], threads: int) -> list[Task]:
         """Return what a worker is to do."""
 
     def settle(self, item: Item, outcome: Outcome) -> None:
@@ -106,7 +106,7 @@ class Handout:
                     del self._flying[future]
             return
         while share := self._next():
-            tasks = [self.work.task(item, self.workers.threads) for item in share.items]
+            tasks = self.work.tasks(share.items, self.workers.threads)
             try:
                 self._flying[self.workers.submit(tasks)] = share
             except Lost as error:

@@ -70,6 +70,10 @@ class Job(AnyJob):
         return Chain(tuple(_step(table) for table in self.filter))
 
     @cached_property
+    def _written(self) -> str:
+        return str(self.chain)
+
+    @cached_property
     def signature(self) -> str:
         """What decides the pixels of a result besides the input: recorded, compared on the next run."""
         how = f"range={self.output.range},quality={self.output.quality}"
@@ -112,7 +116,7 @@ class Job(AnyJob):
 
         return ImageTask(
             **common,
-            chain=str(self.chain),
+            chain=self._written,
             range=self.output.range,
             quality=self.output.quality,
             max_pixels=self.input.max_pixels,

@@ -15,7 +15,7 @@ import cv2
 
 from filterworks.arguments import Array
 from filterworks.batch.check import Check
-from filterworks.batch.digests import digest
+from filterworks.batch.digests import Digest, HashedFile, digest
 from filterworks.batch.folders import identity
 from filterworks.batch.memory import MEMORY, usual_memory
 from filterworks.batch.overviews import overviews as add_overviews
@@ -33,6 +33,7 @@ from filterworks.files import (
     check_writable,
     create_image,
     is_store,
+    naming,
     open_image,
     stacks,
 )
@@ -72,23 +73,29 @@ class ImageTask(Task):
         """Write the filtered image to `partial`."""
         if cv2.getNumThreads() != self.threads:
             cv2.setNumThreads(self.threads)
-        with open_image(Path(self.input), max_pixels=self.max_pixels, scratch=partial.parent) as reader:
+        scratch = partial.parent if is_store(self.input) else None
+        with open_image(Path(self.input), max_pixels=self.max_pixels, scratch=scratch) as reader:
             refusal = check_writable(partial.suffix, reader.info)
             if refusal:
                 raise FileError(f"{self.input}: {refusal}")
             if self.overviews and (self.volume or partial.suffix.lower() not in _TIFF):
                 raise FileError(f"{self.input}: --overviews are for TIFFs, page by page")
-            if not _is_worth_keeping(reader, partial):
-                return _Work(self, reader, None).into(partial)
-            with unfinished(partial.parent.parent / NAME, self._identity(), partial.suffix) as kept:
-                if kept is None:
-                    return _Work(self, reader, None).into(partial)
-                try:
-                    made = _Work(self, reader, kept).into(kept.path)
-                except FileError as error:
-                    raise FileError(str(error).replace(str(kept.path), str(partial))) from error
-                kept.finish(partial)
-                return made
+            if _is_worth_keeping(reader, partial):
+                with unfinished(partial.parent.parent / NAME, self._identity(), partial.suffix) as kept:
+                    if kept is not None:
+                        return self._continued(reader, kept, partial)
+            if is_store(partial.name):
+                return _Work(self, reader).into(partial, None)
+            with naming(partial), partial.open("wb", buffering=0) as file:
+                return _Work(self, reader).into(partial, HashedFile(file, Digest()))
+
+    def _continued(self, reader: ImageReader, kept: Unfinished, partial: Path) -> Made:
+        try:
+            made = _Work(self, reader, kept).into(kept.path, kept.file)
+        except FileError as error:
+            raise FileError(str(error).replace(str(kept.path), str(partial))) from error
+        kept.finish(partial)
+        return made
 
     def _identity(self) -> list[Any]:
         """Return what decides the bytes of the result."""
@@ -106,25 +113,24 @@ def _is_worth_keeping(reader: ImageReader, partial: Path) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _chain(text: str) -> Chain:
-    return Chain.parse(text)
+def _rendering(chain: str, range_: str, volume: bool) -> Rendering:
+    return Rendering(Chain.parse(chain), range_, axes=(0, 1, 2) if volume else (0, 1))
 
 
 class _Work:
     """One image on its way, and what is found out about it."""
 
-    def __init__(self, task: ImageTask, reader: ImageReader, kept: Unfinished | None) -> None:
+    def __init__(self, task: ImageTask, reader: ImageReader, kept: Unfinished | None = None) -> None:
         self._task, self._reader, self._kept, self._progress = task, reader, kept, Progress(kept)
-        self._rendering = Rendering(_chain(task.chain), task.range, axes=(0, 1, 2) if task.volume else (0, 1))
+        self._rendering = _rendering(task.chain, task.range, task.volume)
         self._turn = threading.Lock()
         self._pages = self._steps = self._samples = 0
         self._clipped: int = self._progress.place.get("clipped", 0)
         self._difference: float | None = self._progress.place.get("difference", 0.0) if task.verify else None
 
-    def into(self, place: Path) -> Made:
-        """Write the result to `place`; what is kept of it is continued."""
+    def into(self, place: Path, file: HashedFile | None) -> Made:
+        """Write the result to `place`, or to the file; what is kept of it is continued."""
         kept = self._kept
-        file = kept.file if kept else None
         how: Any = {"quality": self._task.quality, "threads": self._task.threads, "file": file}
         keeping = Keeping(bool(kept.entries), kept.stretches, self._begun) if kept else None
         with create_image(place, self._reader.info, **how, keeping=keeping) as writer:
@@ -138,15 +144,16 @@ class _Work:
                 raise
             except FilterworksError as error:
                 raise FileError(f"{self._task.input}: {error}") from None
-        content = file.digest.hexdigest() if file and file.digest else None
+        written, size = (file.digest.hexdigest(), file.end) if file and file.digest else (None, None)
         share = self._clipped / max(self._samples, 1)
-        return Made(digest=content, pages=self._pages, clipped=share, difference=self._difference)
+        return Made(written, size, pages=self._pages, clipped=share, difference=self._difference)
 
     def _filter(self, page: Raster, writer: ImageWriter) -> None:
         task, rendering, before = self._task, self._rendering, self._clipped
         room = self._room(page)
         sheet = writer.sheet(page, room)
-        threads, size = self._share_of_memory(page, grid(page, rendering, sheet.unit))
+        cut = grid(page, rendering, sheet.unit)
+        threads, size = self._share_of_memory(page, cut)
         check = Check(page, rendering, self._settle) if task.verify else None
         start, reached = self._begun(sheet, page.shape[0])
 
@@ -156,7 +163,7 @@ class _Work:
             reached(rows)
 
         with MEMORY.held(size, task.memory or usual_memory()):
-            how: Any = {"threads": threads, "start": start, "overwritten": room is not None}
+            how: Any = {"cut": cut, "threads": threads, "start": start, "overwritten": room is not None}
             self._clipped = before + render(page, sheet, rendering, **how, check=check, after=after)
             reached(page.shape[0])
             if self._has_overviews():
@@ -167,15 +174,15 @@ class _Work:
     def _room(self, page: Raster) -> Array | None:
         """Return pixels that the result may be written over: those of a page too large to have twice."""
         # The verification needs the page as it was, a periodic outside its first rows until the end.
-        if self._task.verify or self._rendering.wraps or not isinstance(page, Page):
+        if not isinstance(page, Page) or page.pixels.nbytes <= _TWICE:
             return None
-        return page.pixels if page.pixels.flags.writeable and page.pixels.nbytes > _TWICE else None
+        is_needed = self._task.verify or self._rendering.wraps or not page.pixels.flags.writeable
+        return None if is_needed else page.pixels
 
     def _has_overviews(self) -> bool:
         own = self._reader.info.metadata.own
-        return Path(self._task.output).suffix.lower() in _TIFF and (
-            self._task.overviews or getattr(own, "has_overviews", False)
-        )
+        is_wanted = self._task.overviews or getattr(own, "has_overviews", False)
+        return is_wanted and self._task.output.lower().endswith(_TIFF)
 
     def _begun(self, sheet: Sheet, rows: int) -> tuple[int, Callable[[int], None]]:
         """Return the first row of a new sheet that is not in the file yet, and whom to tell of rows."""

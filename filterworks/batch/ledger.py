@@ -19,9 +19,10 @@ import socket
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ _ADDED = {
 
 def to_sql(path: str) -> str | bytes:
     """Return a path as SQLite can hold it: text, or bytes where the name is not valid Unicode."""
+    if path.isascii():
+        return path
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -142,6 +145,7 @@ class Living:
 
 
 _FIELDS = tuple(Record.__dataclass_fields__)
+_FIELDS_OF = attrgetter(*_FIELDS)
 
 
 class Ledger:
@@ -229,8 +233,14 @@ class Ledger:
 
     def find(self, output: str) -> Record | None:
         """Return what is recorded for an output (its path inside the folder), or None."""
-        rows = self._rows(f"SELECT {', '.join(_FIELDS)} FROM results WHERE output = ?", (to_sql(output),))  # noqa: S608  # our own column names
-        return _record(rows[0]) if rows else None
+        return self.find_all([output]).get(output)
+
+    def find_all(self, outputs: Sequence[str]) -> dict[str, Record]:
+        """Return what is recorded for some outputs, up to a few hundred, by output."""
+        marks = ", ".join("?" * len(outputs))
+        query = f"SELECT {', '.join(_FIELDS)} FROM results WHERE output IN ({marks})"  # noqa: S608  # our own column names
+        found = map(_record, self._rows(query, tuple(map(to_sql, outputs))))
+        return {record.output: record for record in found}
 
     def failures(self) -> list[Record]:
         """Return the records of inputs that failed last time."""
@@ -437,8 +447,7 @@ def _refusal(folder: Path) -> str:
 
 
 def _values(record: Record) -> list[Any]:
-    values = [getattr(record, name) for name in _FIELDS]
-    return [to_sql(value) if isinstance(value, str) else value for value in values]
+    return [to_sql(value) if isinstance(value, str) else value for value in _FIELDS_OF(record)]
 
 
 def _record(row: tuple[Any, ...]) -> Record:

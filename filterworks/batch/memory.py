@@ -16,6 +16,7 @@ _MOST = 1_200_000_000
 # Names of settings of glibc's malloc, and bytes: what is smaller comes of memory that stays.
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 _LARGE, _KEPT = 1 << 25, 1 << 26
+_OPEN: AbstractContextManager[Any] = nullcontext()
 
 
 @cache
@@ -41,7 +42,7 @@ class Budget:
 
     def __init__(self) -> None:
         self._held, self._changed = 0, threading.Condition()
-        self._gate: AbstractContextManager[Any] = nullcontext()
+        self._gate: AbstractContextManager[Any] = _OPEN
         self._small: int | None = None
 
     def share(self, small: int, gate: AbstractContextManager[Any]) -> None:
@@ -51,9 +52,10 @@ class Budget:
     @contextmanager
     def held(self, size: int, limit: int) -> Iterator[None]:
         """Wait until `size` bytes fit below `limit`, then hold them."""
-        with self._gate if self._small is not None and size > self._small else nullcontext():
+        with self._gate if self._small is not None and size > self._small else _OPEN:
             with self._changed:
-                self._changed.wait_for(lambda: self._held == 0 or self._held + size <= limit)
+                while self._held and self._held + size > limit:
+                    self._changed.wait()
                 self._held += size
             try:
                 yield

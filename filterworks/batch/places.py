@@ -70,11 +70,11 @@ class LocalPlace(Place):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._base = "" if folder == Path() else str(folder)
+        self._inside = os.path.join("" if folder == Path() else str(folder), "")  # noqa: PTH118  # ends with a separator
 
     def shown(self, output: str = "") -> str:
         """Return the path."""
-        return os.path.join(self._base, output) if output else str(self.folder)  # noqa: PTH118  # called for every file
+        return self._inside + output if output else str(self.folder)
 
     def prepare(self) -> None:
         """Make the folder."""

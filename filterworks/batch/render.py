@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -52,17 +52,17 @@ class Rendering:
     apply: Apply | None = None
     axes: tuple[int, ...] = (0, 1)
 
-    @property
+    @cached_property
     def how(self) -> str:
         """The range, chosen by the chain for ``auto``."""
         return self.range_ if self.range_ != "auto" else ("abs" if self.chain.is_signed else "clip")
 
-    @property
+    @cached_property
     def boundaries(self) -> set[str]:
         """What lies outside, for each operation."""
         return {as_boundary(dict(one.parameters).get("boundary", "symmetric")) for one in self.chain.steps}
 
-    @property
+    @cached_property
     def wraps(self) -> bool:
         """Whether the outside is found at the other end of the image, beyond the reach."""
         return "wrap" in self.boundaries
@@ -122,29 +122,39 @@ class Grid:
     def memory(self, page: Raster, threads: int) -> int:
         """Return about how many bytes are held at once while the page is filtered."""
         per_pixel: int = page.shape[2] if len(page.shape) == 3 else 1
-        band = max(read.stop - read.start for read, _, _ in self.rows)
-        block = max(read.stop - read.start for read, _, _ in self.columns)
+        band, block = self._largest
         work: int = band * (block + 2 * (self.wrapped or 0)) * per_pixel * WORK_BYTES
         held: int = band * page.shape[1] * per_pixel * page.dtype.itemsize
         return threads * work + (3 + 2 * threads) * held
 
+    @cached_property
+    def _largest(self) -> tuple[int, int]:
+        """How many rows and columns are read at once."""
+        tall, wide = (max(read.stop - read.start for read, _, _ in cut) for cut in (self.rows, self.columns))
+        return tall, wide
+
 
 def grid(page: Raster, rendering: Rendering, unit: int = 1) -> Grid:
     """Return how to cut a page whose result is stored `unit` rows at a time."""
-    rows, columns = page.shape[:2]
-    per_pixel = page.shape[2] if len(page.shape) == 3 else 1
     reach: tuple[float, ...] = rendering.chain.reach
     if rendering.wraps and (len(rendering.boundaries) > 1 or math.isinf(max(reach))):
         # What lies outside for one operation is found at the other end of the result of another.
         reach = (math.inf, math.inf)
+    return _cut(page.shape, page.unit, unit, reach, rendering.wraps)
+
+
+@lru_cache(maxsize=64)
+def _cut(shape: tuple[int, ...], stored: int, unit: int, reach: tuple[float, ...], wraps: bool) -> Grid:
+    rows, columns = shape[:2]
+    per_pixel = shape[2] if len(shape) == 3 else 1
     per_row = columns * per_pixel
     wanted = max(BAND, min(_REACHES * reach[0] * per_row, _WIDE))
     # Whole units of what is written, as high as those that are read.
-    unit *= -(-page.unit // unit)
+    unit *= -(-stored // unit)
     down = tuple(bands((rows, per_row), reach[0], int(min(wanted, rows * per_row)), unit=unit))
     tall = max(read.stop - read.start for read, _, _ in down)
     across = tuple(bands((columns, tall * per_pixel), reach[1], _WIDE))
-    if not rendering.wraps or (len(down) == 1 and len(across) == 1):
+    if not wraps or (len(down) == 1 and len(across) == 1):
         return Grid(down, across)
     height, width = int(reach[0]), int(reach[1])
     down = tuple(
@@ -159,6 +169,7 @@ def render(
     sheet: Sheet,
     rendering: Rendering,
     *,
+    cut: Grid | None = None,
     threads: int = 1,
     start: int = 0,
     overwritten: bool = False,
@@ -175,6 +186,8 @@ def render(
         Where to.
     rendering
         The chain, and how values become pixels.
+    cut
+        The :func:`grid` of the page, if it is known.
     threads
         How many bands are filtered at once.
     start
@@ -196,7 +209,7 @@ def render(
     MissingDataError
         If NaN would have to become an integer.
     """
-    cut = grid(page, rendering, sheet.unit)
+    cut = cut or grid(page, rendering, sheet.unit)
     if rendering.how == "stretch" and rendering.limits is None:
         rendering = replace(rendering, limits=_limits(page, rendering, cut, threads))
     clipped = 0
@@ -324,6 +337,8 @@ def to_pixels(
     array([  0,  64, 255], dtype=uint8)
     """
     whole = dtype.kind in "iu"
+    if whole and values.dtype == dtype and (how == "clip" or (how == "abs" and dtype.kind == "u")):
+        return values, 0
     low, top = (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)) if whole else (0.0, 1.0)
     if values.dtype.kind == "b":
         return np.where(values, dtype.type(top), dtype.type(0)), 0
@@ -336,8 +351,6 @@ def to_pixels(
     absolute = how == "abs"
     if not whole:
         return (np.abs(values) if absolute else values).astype(dtype, copy=False), 0
-    if values.dtype == dtype and (not absolute or dtype.kind == "u"):
-        return values, 0
     found = least, greatest = extremes(values)
     if absolute:
         least, greatest = 0.0, max(-least, greatest)

@@ -11,7 +11,7 @@ import time
 import uuid
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,10 +111,15 @@ class _Run:
     # When how many were settled, lately: the rate that others are told.
     pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_PACE))
 
-    def task(self, item: Item, threads: int) -> Task:
+    def tasks(self, items: Sequence[Item], threads: int) -> list[Task]:
         """Return what a worker is to do."""
-        self.counter += 1
-        return _task(self, item, self.counter, threads)
+        first = self.counter + 1
+        self.counter += len(items)
+        found = {} if self.job.run.force else self.ledger.find_all([item.output for item in items])
+        return [
+            _task(self, item, found.get(item.output), number, threads)
+            for number, item in enumerate(items, first)
+        ]
 
     def begin(self) -> None:
         """Record what the results are made by, and that the run is alive."""
@@ -140,8 +145,12 @@ class _Run:
         self.committed = time.monotonic()
         self.worklist.place.check()
         self._record(kept)
-        for item, outcome in kept:
-            self._tell(item, self._named(item, outcome))
+        settled: list[tuple[str, str, str]] = []
+        try:
+            for item, outcome in kept:
+                settled.append(self._told(item, self._named(item, outcome)))
+        finally:
+            self.worklist.settle(settled)
         if self.committed - self.beaten > _BEAT:
             self.beat()
 
@@ -218,7 +227,8 @@ class _Run:
         reason = f"{shown}: has appeared during the run and was not made by it; left as it is"
         return Outcome("failed", error=reason)
 
-    def _tell(self, item: Item, outcome: Outcome) -> None:
+    def _told(self, item: Item, outcome: Outcome) -> tuple[str, str, str]:
+        """Count and tell what became of an item; return it for the worklist."""
         report = self.report
         report.done += outcome.state == "done"
         report.failed += outcome.state == "failed"
@@ -227,8 +237,8 @@ class _Run:
         if outcome.made.difference is not None:
             report.verified += 1
             report.worst = max(report.worst, outcome.made.difference)
-        self.worklist.settle(item.output, outcome.state, json.dumps(_entry(self.worklist, item, outcome)))
         self.observer.settled(item, outcome)
+        return item.output, outcome.state, json.dumps(_entry(self.worklist, item, outcome))
 
 
 def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
@@ -329,9 +339,8 @@ def _pending(run: _Run) -> Iterator[Item]:
         yield item
 
 
-def _task(run: _Run, item: Item, number: int, threads: int) -> Task:
+def _task(run: _Run, item: Item, record: Record | None, number: int, threads: int) -> Task:
     job, place = run.job, run.worklist.place
-    record = None if job.run.force else run.ledger.find(item.output)
     known = _known(run, item, record)
     far = is_url(item.input)
     by_content = job.run.check == "content" and not far

@@ -11,10 +11,9 @@ import socket
 import threading
 import time
 import traceback
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -45,8 +44,8 @@ class Made:
 
     Attributes
     ----------
-    digest
-        Of the result where it is known from writing, else None.
+    digest, size
+        Of the result where they are known from writing, else None.
     pages, clipped
         Of an image: how many pages, and the share of their samples that was cut to the range.
     difference
@@ -56,6 +55,7 @@ class Made:
     """
 
     digest: str | None = None
+    size: int | None = None
     pages: int | None = None
     clipped: float = 0.0
     difference: float | None = None
@@ -102,7 +102,7 @@ class Task(ABC):
         return outcome
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
     """What became of a task.
 
@@ -164,9 +164,9 @@ def perform(task: Task) -> Outcome:
     start = time.perf_counter()
     # An attempt on a cluster may be repeated while the first one is still alive.
     stem, suffix = os.path.splitext(task.partial)  # noqa: PTH122  # called for every file of a tree
-    partial = f"{stem}-{uuid.uuid4().hex[:8]}{suffix}"
+    partial = f"{stem}-{os.urandom(4).hex()}{suffix}"
     try:
-        outcome = task.delivered(_performed(task, Path(partial)))
+        outcome = task.delivered(_performed(task, partial))
     except LeftError:
         outcome = Outcome("left")
     except Exception as error:  # one file's bug must not end the run; it keeps its traceback
@@ -175,20 +175,22 @@ def perform(task: Task) -> Outcome:
         outcome = Outcome("failed", error=reason, trace=trace, is_lost=is_lost(error))
     finally:
         SHARES.pop(task.partial, None)
-    return replace(outcome, seconds=time.perf_counter() - start, worker=_worker())
+    outcome.seconds, outcome.worker = time.perf_counter() - start, _worker()
+    return outcome
 
 
-def _performed(task: Task, partial: Path) -> Outcome:
+def _performed(task: Task, partial: str) -> Outcome:
     content = None if task.content is None else digest(Path(task.input))
     if task.known is not None and task.content == content and _is_intact(Path(task.output), *task.known):
         return Outcome("skipped", size=task.known[0], digest=task.known[1], content=content)
-    made = task.make(partial)
+    made = task.make(Path(partial))
     if made.difference is not None and made.difference > 1:
         raise FileError(
             f"{task.input}: the result differs from scipy's by {made.difference:.3g} times what is allowed"
         )
-    size, written = identity(partial)[0], made.digest or digest(partial)
-    return Outcome("done", size=size, digest=written, made=made, partial=str(partial), content=content)
+    size = identity(partial)[0] if made.size is None else made.size
+    written = made.digest or digest(Path(partial))
+    return Outcome("done", size=size, digest=written, made=made, partial=partial, content=content)
 
 
 def _reason(task: Task, partial: str, error: Exception) -> tuple[str, str | None]:

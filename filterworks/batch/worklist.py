@@ -93,11 +93,10 @@ class Worklist:
         for source, output, size, mtime_ns, tag in self._database.execute(query):
             yield Item(from_sql(source), from_sql(output), size, mtime_ns, tag)
 
-    def settle(self, output: str, outcome: str, entry: str) -> None:
-        """Note what became of an item: ``done``, ``failed`` or ``skipped``, with its JSON entry."""
-        self._database.execute(
-            "UPDATE items SET outcome = ?, entry = ? WHERE output = ?", (outcome, entry, to_sql(output))
-        )
+    def settle(self, settled: Iterable[tuple[str, str, str]]) -> None:
+        """Note what became of items: output, ``done``, ``failed`` or ``skipped``, JSON entry."""
+        rows = ((outcome, entry, to_sql(output)) for output, outcome, entry in settled)
+        self._database.executemany("UPDATE items SET outcome = ?, entry = ? WHERE output = ?", rows)
 
     def entries(self, outcome: str) -> Iterator[str]:
         """Yield the JSON entries of one outcome, in the order of the items."""

@@ -5,7 +5,7 @@ a file first needs it.
 """
 
 from filterworks.files.formats import IMAGE_SUFFIXES, STORE_METADATA, RowSheet, Sheet, is_store
-from filterworks.files.image import ImageReader, open_image, whole
+from filterworks.files.image import ImageReader, naming, open_image, whole
 from filterworks.files.page import Alpha, Described, ImageInfo, Metadata, Page, Raster
 from filterworks.files.stacks import stacks
 from filterworks.files.writing import ImageWriter, check_writable, create_image, write_image
@@ -26,6 +26,7 @@ __all__ = [
     "check_writable",
     "create_image",
     "is_store",
+    "naming",
     "open_image",
     "stacks",
     "whole",

@@ -6,7 +6,7 @@ import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -197,6 +197,7 @@ def format_by_content(head: bytes) -> str | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def why_not(name: str, layout: Layout, page_count: int) -> str | None:
     """Return why pages of this layout do not fit the format and which suffixes can take them, or None."""
     form = FORMATS[name]

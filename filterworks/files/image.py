@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from types import TracebackType
+from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
 
@@ -18,12 +18,19 @@ from filterworks.files.source import MAX_PIXELS, Source, UnnamedFileError, open_
 
 
 class ImageReader:
-    """An open image: what it is, and its pages one at a time."""
+    """An open image: what it is, and its pages one at a time; closed at the end of a ``with`` block."""
 
-    def __init__(self, path: Path, info: ImageInfo, pages: Pages) -> None:
+    def __init__(self, path: Path, file: BinaryIO | None, info: ImageInfo, pages: Pages) -> None:
         self.info = info
-        self._path = path
+        self._path, self._file = path, file
         self._pages = pages
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def pages(self) -> Iterator[Page]:
         """Decode and yield one page after the other; only the one that is yielded is in memory.
@@ -81,23 +88,32 @@ def whole(raster: Raster) -> Page:
     return raster if isinstance(raster, Page) else Page(raster.rows(0, raster.shape[0]), raster.alpha)
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
+class naming:  # noqa: N801  # used like a function
     """Put the path in front of every failure and turn those of the system into a :class:`FileError`."""
-    try:
-        yield
-    except UnnamedFileError as error:
-        raise FileError(f"{path}: {error}") from error
-    except OSError as error:
-        raise FileError(f"{path}: {system_reason(error)}") from error
-    except MemoryError as error:
-        raise FileError(f"{path}: there is not enough memory for this image") from error
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raise a failure anew, with its path."""
+        if error is None:
+            return
+        if isinstance(error, UnnamedFileError):
+            raise FileError(f"{self._path}: {error}") from error
+        if isinstance(error, OSError):
+            raise FileError(f"{self._path}: {system_reason(error)}") from error
+        if isinstance(error, MemoryError):
+            raise FileError(f"{self._path}: there is not enough memory for this image") from error
 
 
-@contextmanager
-def open_image(
-    path: Path, *, max_pixels: int = MAX_PIXELS, scratch: Path | None = None
-) -> Iterator[ImageReader]:
+def open_image(path: Path, *, max_pixels: int = MAX_PIXELS, scratch: Path | None = None) -> ImageReader:
     """Open the image at `path`; its header is read and checked, its pixels are not.
 
     Parameters
@@ -130,22 +146,19 @@ def open_image(
      [3 4 5]]
     """
     with naming(path):
-        form = FORMATS[format_by_suffix(path.suffix)]
+        expected = format_by_suffix(path.suffix)
+        form = FORMATS[expected]
         if form.magic is None:
-            info, pages = cast("FolderCodec", form.codec).read(path, max_pixels, scratch)
-        else:
-            source = open_source(path, max_pixels)
-    if form.magic is None:
-        yield ImageReader(path, info, pages)
-        return
-    with source.file:
-        with naming(path):
-            info, pages = _read(path, source)
-        yield ImageReader(path, info, pages)
+            return ImageReader(path, None, *cast("FolderCodec", form.codec).read(path, max_pixels, scratch))
+        source = open_source(path, max_pixels)
+        try:
+            return ImageReader(path, source.file, *_read(path, source, expected))
+        except BaseException:
+            source.file.close()
+            raise
 
 
-def _read(path: Path, source: Source) -> tuple[ImageInfo, Pages]:
-    expected = format_by_suffix(path.suffix)
+def _read(path: Path, source: Source, expected: str) -> tuple[ImageInfo, Pages]:
     found = format_by_content(source.head(32))
     if found is None:
         raise UnnamedFileError(

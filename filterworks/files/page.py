@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from filterworks.arguments import Array
 
 Alpha = Literal["none", "straight", "premultiplied"]
+# What colour profiles call the kinds of channels that they describe.
+_SPACES = {"grey": b"GRAY", "grey+alpha": b"GRAY", "rgb": b"RGB ", "rgb+alpha": b"RGB ", "cmyk": b"CMYK"}
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class ImageInfo:
     @property
     def layout(self) -> Layout:
         """What a format has to be able to hold."""
-        return Layout(self.dtype.name, self.channels, self.alpha, self.metadata.cmyk)
+        return _layout(self.dtype, self.channels, self.alpha, self.metadata.cmyk)
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ class Layout:
         channels = "1 channel" if self.channels == 1 else f"{self.channels} channels"
         return f"{self.dtype}, {channels}{' (CMYK)' if self.kind == 'cmyk' else names[self.alpha]}"
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The name of the channels: ``grey``, ``grey+alpha``, ``rgb``, ``rgb+alpha``, ``cmyk`` or ``other``.
 
@@ -178,10 +181,16 @@ class Layout:
         return "other"
 
 
+@lru_cache(maxsize=256)
+def _layout(dtype: np.dtype[Any], channels: int, alpha: Alpha, cmyk: bool) -> Layout:
+    # NumPy takes longer to spell the name of a dtype than a small image takes to be decoded.
+    return Layout(dtype.name, channels, alpha, cmyk)
+
+
 def layout_of(page: Described, like: ImageInfo) -> Layout:
     """Return the layout of `page`, whose four channels are inks where those of `like` are."""
     channels = page.shape[2] if len(page.shape) == 3 else 1
-    return Layout(page.dtype.name, channels, page.alpha, like.metadata.cmyk)
+    return _layout(page.dtype, channels, page.alpha, like.metadata.cmyk)
 
 
 def icc_for(like: ImageInfo, kind: str) -> bytes | None:
@@ -190,7 +199,6 @@ def icc_for(like: ImageInfo, kind: str) -> bytes | None:
     The profile of an RGB photo means nothing for the grey result of an edge filter, and readers reject it.
     """
     profile = like.metadata.icc
-    spaces = {"grey": b"GRAY", "grey+alpha": b"GRAY", "rgb": b"RGB ", "rgb+alpha": b"RGB ", "cmyk": b"CMYK"}
-    if profile is None or len(profile) < 20 or profile[16:20] != spaces.get(kind, profile[16:20]):
+    if profile is None or len(profile) < 20 or profile[16:20] != _SPACES.get(kind, profile[16:20]):
         return None
     return profile

@@ -16,19 +16,23 @@ import numpy as np
 
 from filterworks.arguments import Array
 from filterworks.files.page import Alpha, ImageInfo, Layout, Metadata, Page, icc_for, layout_of
-from filterworks.files.png_pixels import write_pixels
+from filterworks.files.png_pixels import packed_pixels
 from filterworks.files.source import Source, UnnamedFileError, decode_with
 
 HOLDS = "one page of uint8 or uint16, grey or RGB, with or without alpha"
 MANY_PAGES = False
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER, _START, _CHECKSUM = struct.Struct(">8xI4sIIBBBBB"), struct.Struct(">I4s"), struct.Struct(">I")
 _INCH = 0.0254
 _XMP = b"XML:com.adobe.xmp"
 _MAX_PROFILE = 4 << 20
 # Packed pixels may be longer than the pixels by this: headers, and the chunks around small parts.
 _MAX_PADDING = 64 << 10
+# Longer parts are written as they are, shorter ones together.
+_AT_ONCE = 1 << 20
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+_COLOURS = {"grey": 0, "rgb": 2, "grey+alpha": 4, "rgb+alpha": 6}
 # Chunks whose fourth letter is small may be copied by programs that do not know them (14.2 of the
 # specification); these are known to stay true although the pixels change.
 _KEPT = frozenset((b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI", b"tIME", b"sPLT"))
@@ -84,7 +88,7 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
 
 
 def _header(source: Source) -> tuple[int, int, int, int]:
-    length, name, columns, rows, depth, colour, *methods = struct.unpack(">8xI4sIIBBBBB", source.at(0, 29))
+    length, name, columns, rows, depth, colour, *methods = _HEADER.unpack(source.at(0, 29))
     if name != b"IHDR" or length != 13 or depth not in _DEPTHS.get(colour, ()):
         raise UnnamedFileError(f"is corrupt: its header {name!r} says colour type {colour} with {depth} bits")
     # libpng would write to the terminal.
@@ -133,11 +137,11 @@ def _chunks(data: bytes, stored_as: tuple[int, int]) -> tuple[Chunks, bytes, boo
 def _next_chunk(view: memoryview, position: int) -> tuple[bytes, memoryview, int]:
     if position + 12 > len(view):
         raise UnnamedFileError(f"is truncated: it ends at byte {len(view)} without an end chunk (IEND)")
-    length, name = struct.unpack_from(">I4s", view, position)
+    length, name = _START.unpack_from(view, position)
     end = position + 12 + length
     if end > len(view):
         raise UnnamedFileError(f"is truncated: it ends at byte {len(view)}, inside the chunk {name!r}")
-    if zlib.crc32(view[position + 4 : end - 4]) != struct.unpack_from(">I", view, end - 4)[0]:
+    if zlib.crc32(view[position + 4 : end - 4]) != _CHECKSUM.unpack_from(view, end - 4)[0]:
         raise UnnamedFileError(f"is corrupt: the checksum of chunk {name!r} at byte {position} is wrong")
     return name, view[position + 8 : end - 4], end
 
@@ -157,6 +161,8 @@ def _is_kept(name: bytes) -> bool:
 
 
 def _metadata(chunks: Chunks) -> Metadata:
+    if not (chunks.before or chunks.after):
+        return Metadata(own=chunks)
     found = dict(reversed(chunks.before + chunks.after))
     density = found.get(b"pHYs", b"")
     resolution = None
@@ -193,22 +199,27 @@ def write(file: BinaryIO, page: Page, like: ImageInfo, quality: int) -> None:
     """Write the chunks of `like`, or new ones from the metadata of another format, and the pixels."""
     del quality
     kind = layout_of(page, like).kind
-    colour = {"grey": 0, "rgb": 2, "grey+alpha": 4, "rgb+alpha": 6}[kind]
+    colour = _COLOURS[kind]
     depth = 8 * page.pixels.dtype.itemsize
     rows, columns = page.pixels.shape[:2]
     chunks = like.metadata.own or _translated(like, kind)
-    file.write(_SIGNATURE)
-    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", columns, rows, depth, colour, 0, 0, 0))
+    header = struct.pack(">IIBBBBB", columns, rows, depth, colour, 0, 0, 0)
+    parts: list[bytes | bytearray] = [_SIGNATURE, *_chunk(b"IHDR", header)]
     dropped = set() if chunks.stored_as == (colour, depth) else set(_KEPT_WITH_LAYOUT)
     if icc_for(like, kind) is None and like.metadata.icc is not None:
         dropped.add(b"iCCP")
     for name, content in chunks.before:
         if name not in dropped:
-            _write_chunk(file, name, content)
-    write_pixels(page.pixels, lambda packed: _write_chunk(file, b"IDAT", packed))
+            parts += _chunk(name, content)
+    # Few long writes: a small image is one.
+    for packed in packed_pixels(page.pixels):
+        parts += _chunk(b"IDAT", packed)
+        if sum(map(len, parts)) >= _AT_ONCE:
+            file.writelines(parts)
+            parts = []
     for name, content in chunks.after:
-        _write_chunk(file, name, content)
-    _write_chunk(file, b"IEND", b"")
+        parts += _chunk(name, content)
+    file.write(b"".join((*parts, *_chunk(b"IEND", b""))))
 
 
 def _translated(like: ImageInfo, kind: str) -> Chunks:
@@ -228,8 +239,6 @@ def _translated(like: ImageInfo, kind: str) -> Chunks:
     return Chunks(tuple(found))
 
 
-def _write_chunk(file: BinaryIO, name: bytes, content: bytes | bytearray) -> None:
+def _chunk(name: bytes, content: bytes | bytearray) -> tuple[bytes, bytes | bytearray, bytes]:
     checksum = zlib.crc32(content, zlib.crc32(name))
-    file.write(struct.pack(">I4s", len(content), name))
-    file.write(content)
-    file.write(struct.pack(">I", checksum))
+    return _START.pack(len(content), name), content, _CHECKSUM.pack(checksum)

@@ -8,7 +8,7 @@ OpenCV's fast setting for files of the same size, and do not bloat drawings as t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from filterworks.arguments import Array
 from filterworks.files.source import encode_with
 
 _NONE, _LEFT, _UP = 0, 1, 2
+# In this order: of two that leave bytes as small as each other, the first one is taken.
+_TRIED = np.array([[_UP], [_LEFT], [_NONE]], np.uint8)
 # libdeflate packs in one call and needs all the filtered bytes at once; above this they are streamed.
 _AT_ONCE = 128 << 20
 _BAND = 8 << 20
@@ -25,21 +27,23 @@ _SAMPLED_ROWS = 16
 _SAMPLED_BYTES = 64 << 10
 
 
-def write_pixels(pixels: Array, write_chunk: Callable[[bytes | bytearray], None]) -> None:
-    """Hand `pixels` to `write_chunk`, filtered and packed, in one or more pieces."""
-    chosen = _choose_filter(pixels)
+def packed_pixels(pixels: Array) -> Iterator[bytes | bytearray]:
+    """Yield `pixels`, filtered and packed, in one or more pieces."""
     if pixels.nbytes <= _AT_ONCE:
         import imagecodecs
 
-        write_chunk(encode_with(imagecodecs.deflate_encode, _filtered(pixels, 0, len(pixels), chosen), 1))
+        is_small = len(pixels) > 1 and pixels.nbytes <= _SMALL
+        filtered = _best(pixels) if is_small else _filtered(pixels, 0, len(pixels), _choose_filter(pixels))
+        yield encode_with(imagecodecs.deflate_encode, filtered, 1)
         return
+    chosen = _choose_filter(pixels)
     packer = zlib.compressobj(1, strategy=zlib.Z_RLE)
     band = max(1, _BAND // pixels[0].nbytes)
     for row in range(0, len(pixels), band):
         packed = packer.compress(_filtered(pixels, row, min(row + band, len(pixels)), chosen).data)
         if packed:
-            write_chunk(packed)
-    write_chunk(packer.flush())
+            yield packed
+    yield packer.flush()
 
 
 def _lines(pixels: Array) -> Array:
@@ -66,6 +70,25 @@ def _filtered(pixels: Array, first: int, last: int, chosen: int) -> Array:
     return filtered
 
 
+def _best(pixels: Array) -> Array:
+    """Return the rows of a small image with the filter that leaves the smallest bytes.
+
+    So libpng estimates what packs best.
+    """
+    lines, step = _lines(pixels), _pixel_bytes(pixels)
+    rows, width = lines.shape
+    # Outside there are zeros.
+    around = np.zeros((rows + 1, width + step), np.uint8)
+    around[1:, step:] = lines
+    tried = np.empty((3, rows, width + 1), np.uint8)
+    tried[:, :, 0] = _TRIED
+    np.subtract(lines, around[:-1, step:], out=tried[0, :, 1:])
+    np.subtract(lines, around[1:, :-step], out=tried[1, :, 1:])
+    tried[2, :, 1:] = lines
+    sizes = np.abs(tried[:, :, 1:].view(np.int8)).view(np.uint8).reshape(3, -1).sum(axis=1, dtype=np.uint32)
+    return np.asarray(tried[sizes.argmin()])
+
+
 def _pixel_bytes(pixels: Array) -> int:
     return pixels.dtype.itemsize * (pixels.shape[2] if pixels.ndim == 3 else 1)
 
@@ -74,8 +97,6 @@ def _choose_filter(pixels: Array) -> int:
     """Return the filter that packs best over a few pairs of rows."""
     if len(pixels) == 1:
         return _LEFT
-    if pixels.nbytes <= _SMALL:
-        return min((_UP, _LEFT, _NONE), key=lambda name: _magnitude(_filtered(pixels, 0, len(pixels), name)))
     rows = np.unique(np.linspace(1, len(pixels) - 1, _SAMPLED_ROWS).astype(int))
     width = max(16, _SAMPLED_BYTES // (2 * len(rows) * _pixel_bytes(pixels)))
     start = max(0, (pixels.shape[1] - width) // 2)
@@ -88,8 +109,3 @@ def _choose_filter(pixels: Array) -> int:
         return len(zlib.compress(_filtered(sample, 0, len(sample), name)[1::2].tobytes(), 1))
 
     return min((_UP, _LEFT, _NONE), key=packed_size)
-
-
-def _magnitude(filtered: Array) -> int:
-    """Return how far the bytes are from zero altogether, as libpng estimates what packs best."""
-    return int(np.abs(filtered[:, 1:].view(np.int8)).view(np.uint8).sum())

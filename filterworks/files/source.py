@@ -19,6 +19,8 @@ MAX_PIXELS = 300_000_000
 # Four 8-bit channels at the default limit: deeper images may have fewer pixels.
 _MAX_BYTES_PER_PIXEL = 4
 _MAX_METADATA = 256 << 20
+# So much of a file is read at once when it is opened: all of a small one.
+_BEGINNING = 64 << 10
 
 
 class UnnamedFileError(FileError):
@@ -62,11 +64,14 @@ class Source:
         Its length in bytes.
     max_pixels
         The largest number of pixels of one page.
+    beginning
+        Its first bytes, as far as they have been read already.
     """
 
     file: BinaryIO
     size: int
     max_pixels: int = MAX_PIXELS
+    beginning: bytes = field(default=b"", repr=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def at(self, offset: int, length: int) -> bytes:
@@ -76,6 +81,8 @@ class Source:
                 f"is truncated or corrupt: it ends at byte {self.size}, "
                 f"but its header points to byte {offset + max(length, 0)}"
             )
+        if offset + length <= len(self.beginning):
+            return self.beginning[offset : offset + length]
         with self._turn:
             self.file.seek(offset)
             data = self.file.read(length)
@@ -144,14 +151,17 @@ def system_reason(error: OSError) -> str:
 def open_source(path: Path, max_pixels: int) -> Source:
     """Open `path`, which must be a regular file that is not empty."""
     # A FIFO would block in open(), so its kind is asked for first.
-    found = path.stat()
+    found = os.stat(path)  # noqa: PTH116  # called for every file of a tree
     if stat.S_ISDIR(found.st_mode):
         raise UnnamedFileError("is a folder, not a file")
     if not stat.S_ISREG(found.st_mode):
         raise UnnamedFileError("is not a regular file")
     file = path.open("rb")
-    size = os.fstat(file.fileno()).st_size
-    if size == 0:
+    try:
+        size = os.fstat(file.fileno()).st_size
+        if size == 0:
+            raise UnnamedFileError("is empty (0 bytes)")
+        return Source(file, size, max_pixels, file.read(min(size, _BEGINNING)))
+    except BaseException:
         file.close()
-        raise UnnamedFileError("is empty (0 bytes)")
-    return Source(file, size, max_pixels)
+        raise

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Self, cast
 
 import numpy as np
 
@@ -45,11 +45,23 @@ use .png or .tif or .tiff or .pgm or .ppm or .pnm or .zarr'
 
 
 class ImageWriter:
-    """An image that is being written, page after page."""
+    """An image that is being written, page after page; finished at the end of a ``with`` block."""
 
-    def __init__(self, path: Path, name: str, like: ImageInfo, writer: Writer) -> None:
-        self._path, self._name, self._like, self._writer = path, name, like, writer
+    def __init__(self, path: Path, name: str, like: ImageInfo, file: BinaryIO | None, writer: Writer) -> None:
+        self._path, self._name, self._like, self._file, self._writer = path, name, like, file, writer
         self.count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # What failed inside and has no name yet is about this file too.
+        with naming(self._path), self._file or nullcontext():
+            if error is not None:
+                raise error
+            if self.count == 0:
+                raise FileError(f"{self._path}: there is no page to write")
+            self._writer.close()
 
     def sheet(self, page: Described, room: Array | None = None) -> Sheet:
         """Begin a page of this shape, dtype and alpha.
@@ -123,7 +135,6 @@ class _WholeSheet:
         self._write(Page(self._pixels, self._page.alpha))
 
 
-@contextmanager
 def create_image(
     path: Path,
     like: ImageInfo,
@@ -132,7 +143,7 @@ def create_image(
     threads: int = 1,
     file: BinaryIO | None = None,
     keeping: Keeping | None = None,
-) -> Iterator[ImageWriter]:
+) -> ImageWriter:
     """Write an image to `path` in the format of its suffix, with the metadata of `like`.
 
     A file that could not be finished stays as it is: write to a temporary name and rename it.
@@ -161,16 +172,15 @@ def create_image(
     with naming(path):
         name = format_by_suffix(path.suffix)
         is_folder = FORMATS[name].magic is None
-        opening = nullcontext() if is_folder else file or path.open("wb")
-    own = _owned(like, name)
-    # What fails inside and has no name yet is about this file too.
-    with naming(path), opening as opened:
-        made = _writer(name, path if opened is None else opened, own, quality, threads, keeping)
-        writer = ImageWriter(path, name, own, made)
-        yield writer
-        if writer.count == 0:
-            raise FileError(f"{path}: there is no page to write")
-        made.close()
+        opened = None if is_folder else file or path.open("wb")
+        own = _owned(like, name)
+        try:
+            made = _writer(name, path if opened is None else opened, own, quality, threads, keeping)
+        except BaseException:
+            if opened is not None:
+                opened.close()
+            raise
+    return ImageWriter(path, name, own, opened, made)
 
 
 def _writer(

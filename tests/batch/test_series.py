@@ -15,7 +15,7 @@ import pytest
 from scipy import ndimage
 
 from filterworks.files.tables import text
-from tests.conftest import tree
+from tests.conftest import peak_of, tree
 
 
 @pytest.fixture
@@ -551,26 +551,6 @@ def test_killed_at_any_moment_nothing_is_lost_or_half_written(long_table, tmp_pa
     assert tree(tmp_path / "out") == expected
 
 
-def peak_of(source, out, block):
-    """MiB that a process takes at most to filter a table in blocks of so many bytes.
-
-    Linux's ru_maxrss would count what this process held when it started the child.
-    """
-    code = (
-        "import pathlib, sys; from filterworks.files.tables import text; text.BLOCK = int(sys.argv[3])\n"
-        "sys.argv = ['filterworks', 'series', sys.argv[1], '-o', sys.argv[2], '-f', 'mean:window=101', '-q']\n"
-        "from filterworks.cli import main\n"
-        "try: main()\n"
-        "except SystemExit as end:\n"
-        "    status = pathlib.Path('/proc/self/status').read_text()\n"
-        "    print(end.code, status.split('VmHWM:')[1].split()[0])"
-    )
-    command = [sys.executable, "-c", code, source, out, str(block)]
-    code, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert code == "0"
-    return int(peak) / 1024
-
-
 def test_memory_stays_flat_for_ten_times_the_rows(tmp_path, long_table):
     small, large = long_table / "a.csv", tmp_path / "large.csv"
     head, _, body = small.read_bytes().partition(b"\n")
@@ -578,7 +558,16 @@ def test_memory_stays_flat_for_ten_times_the_rows(tmp_path, long_table):
         file.write(head + b"\n")
         for _ in range(10):
             file.write(body)  # four million rows
-    assert peak_of(large, tmp_path / "a.out.csv", text.BLOCK) < 600
+
+    def peak(source, out, block):
+        arguments = ("series", source, "-o", tmp_path / out, "-f", "mean:window=101", "-q")
+        code, used = peak_of(
+            *arguments, before=f"from filterworks.files.tables import text; text.BLOCK = {block}"
+        )
+        assert code == 0
+        return used
+
+    assert peak(large, "a.out.csv", text.BLOCK) < 600
     # In blocks so small that the short table too has more of them than are ever in flight.
-    peaks = [peak_of(source, tmp_path / f"{n}.out.csv", 1 << 19) for n, source in enumerate((small, large))]
+    peaks = [peak(source, f"{n}.out.csv", 1 << 19) for n, source in enumerate((small, large))]
     assert peaks[1] < peaks[0] + 60
