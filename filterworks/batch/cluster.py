@@ -74,12 +74,13 @@ class _Threads(Pool):
 
 
 @contextmanager
-def pool(job: AnyJob, tasks: int, *, are_small: bool) -> Iterator[Pool]:
+def pool(job: AnyJob, tasks: int, *, are_small: bool, apart: bool = False) -> Iterator[Pool]:
     """Provide the executor that the job asks for.
 
     One level of parallelism: many tasks run side by side with one thread each; a single task has
     all cores to itself. Thousands of inputs that `are_small` go to processes, which take a second to
-    start, where that is good for the kind of job.
+    start, where that is good for the kind of job. Inputs that may crash their process are read `apart` from
+    this one, whatever they are.
 
     Raises
     ------
@@ -89,8 +90,8 @@ def pool(job: AnyJob, tasks: int, *, are_small: bool) -> Iterator[Pool]:
     if job.run.scheduler is not None:
         with _existing_cluster(job.run.scheduler) as made:
             yield made
-    elif job.run.workers is not None:
-        with _local_cluster(min(job.run.workers, max(tasks, 1))) as made:
+    elif apart or job.run.workers is not None:
+        with _local_cluster(min(job.run.workers or thread_count(), max(tasks, 1))) as made:
             yield made
     elif are_small and not job.is_remote and tasks >= _MANY and thread_count() > 1 and job.IN_PROCESSES:
         from filterworks.batch.processes import processes

@@ -278,6 +278,13 @@ class Ledger:
             values = (to_sql(signature), json.dumps(recipe))
             connection.execute("INSERT OR REPLACE INTO recipes VALUES (?, ?)", values)
 
+    def set_aside(self) -> list[str]:
+        """Return the outputs whose inputs kill those who read them."""
+        return [
+            from_sql(row[0])
+            for row in self._rows("SELECT output FROM results WHERE error LIKE '%: set aside: %'")
+        ]
+
     def signatures(self) -> list[tuple[str, int]]:
         """Return which chains made the results, and how many each."""
         return [

@@ -8,7 +8,6 @@ import shutil
 import signal
 import threading
 import time
-import uuid
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,15 +23,13 @@ from filterworks.batch.folders import discard, write_through
 from filterworks.batch.handout import COMMIT, Handout
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Progress, Record
+from filterworks.batch.partials import partials
 from filterworks.batch.plan import covers
 from filterworks.batch.tasks import SHARES, STOPPING, Outcome, Task
-from filterworks.batch.unfinished import NAME as UNFINISHED
-from filterworks.batch.unfinished import sweep
 from filterworks.batch.worklist import Item, Worklist
-from filterworks.errors import FileError, JobError, LedgerError
+from filterworks.errors import FileError, LedgerError
 from filterworks.files.urls import is_url
 
-_PARTIAL = ".filterworks-"
 _TALLIES = 1000
 # Others hear of this run so often, in seconds, and of its rate over so many such times.
 _BEAT = 1.0
@@ -66,6 +63,8 @@ class Report:
         How many results had more than 1 % of their samples cut to the range of the pixels.
     verified, worst
         How many results were recomputed with scipy, and the largest difference in units of what is allowed.
+    after_crash
+        Whether an input here had crashed the process that read it, so that all were read in processes.
     interrupted
         Whether the run was stopped before its end.
     broken
@@ -83,6 +82,7 @@ class Report:
     clipped: int = 0
     verified: int = 0
     worst: float = 0.0
+    after_crash: bool = False
     interrupted: bool = False
     broken: str | None = None
     lost: bool = False
@@ -261,46 +261,25 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
         worklist.place.held(total),
         Ledger(worklist.folder, create=True, shown=worklist.place.shown()) as ledger,
         ledger.running(worklist.target, total),
-        _partials(worklist, ledger) as partials,
-        _one_interrupt(lambda: shutil.rmtree(partials, True)) as stop,
-        pool(job, total, are_small=worklist.are_small()) as workers,
+        partials(worklist, ledger) as place,
+        _one_interrupt(lambda: shutil.rmtree(place.folder, True)) as stop,
+        pool(job, total, are_small=worklist.are_small(), apart=place.after_crash) as workers,
     ):
         observer.started(total)
-        run = _Run(job, worklist, ledger, partials, observer, report, workers.workers)
+        report.after_crash = place.after_crash and job.run.workers is None and job.run.scheduler is None
+        run = _Run(job, worklist, ledger, place.folder, observer, report, workers.workers)
         handout = Handout(run, workers, stop, _pending(run), total)
         try:
             handout.run()
         except LedgerError as error:
             vanished = f"{worklist.folder}: has vanished during the run"
-            handout.broken = str(error) if partials.is_dir() else vanished
+            handout.broken = str(error) if place.folder.is_dir() else vanished
         report.broken = handout.broken
         report.interrupted = stop.is_set() and next(iter(worklist.unsettled()), None) is not None
     if report.done and not worklist.place.is_remote:
         write_through(worklist.folder)
     report.seconds = time.perf_counter() - start
     return report
-
-
-@contextmanager
-def _partials(worklist: Worklist, ledger: Ledger) -> Iterator[Path]:
-    """Provide the folder of results without a name, and remove those that dead runs left behind."""
-    for left in worklist.folder.glob(f"{_PARTIAL}*"):
-        target = left.name.removeprefix(_PARTIAL).split("-")[0]
-        alive = {str(run.pid) for run in ledger.living() if run.pid != os.getpid()}
-        if left.name != UNFINISHED and left.is_dir() and target not in alive:
-            shutil.rmtree(left, ignore_errors=True)
-    folder = worklist.folder / f"{_PARTIAL}{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    try:
-        folder.mkdir()
-    except OSError as error:
-        raise JobError([f"{worklist.folder}: cannot be written: {error.strerror}"]) from None
-    begun = folder.stat().st_mtime_ns
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    if next(iter(worklist.unsettled()), None) is None:
-        sweep(worklist.folder, begun)
 
 
 @contextmanager

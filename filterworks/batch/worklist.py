@@ -98,6 +98,12 @@ class Worklist:
         rows = ((outcome, entry, to_sql(output)) for output, outcome, entry in settled)
         self._database.executemany("UPDATE items SET outcome = ?, entry = ? WHERE output = ?", rows)
 
+    def makes(self, output: str) -> bool:
+        """Return whether a result is among those to be made."""
+        return bool(
+            self._database.execute("SELECT 1 FROM items WHERE output = ?", (to_sql(output),)).fetchone()
+        )
+
     def entries(self, outcome: str) -> Iterator[str]:
         """Yield the JSON entries of one outcome, in the order of the items."""
         query = "SELECT entry FROM items WHERE outcome = ? ORDER BY rowid"

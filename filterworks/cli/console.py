@@ -189,6 +189,12 @@ def summarise(report: Report, *, quiet: bool) -> None:
             f"{report.worst:.3g} of what is allowed",
             err=True,
         )
+    if report.after_crash:
+        click.echo(
+            "note: an input here has crashed the process that read it; all were read in processes of their "
+            "own, as with --workers, so that it costs itself, not the run",
+            err=True,
+        )
     if report.worklist.place.warning:
         click.echo(f"warning: {printable(report.worklist.place.warning)}", err=True)
     if report.lost:

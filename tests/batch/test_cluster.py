@@ -133,6 +133,33 @@ def test_a_file_that_kills_its_workers_is_set_aside_and_the_others_are_done(
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
+def test_a_file_that_crashed_a_run_costs_itself_in_the_next(small, tmp_path, command):
+    # Loaded by every Python that is started here, the workers' included.
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(KILLER)
+    (small / "trip" / "segfault.png").write_bytes((small / "plain07.png").read_bytes())
+    arguments = [sys.executable, "-m", "filterworks", "images", small, "-o", tmp_path / "out", "-f", "sobel"]
+    hostile = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), *sys.path])}
+
+    def run():
+        return subprocess.run(arguments, env=hostile, capture_output=True, text=True, timeout=120)
+
+    first = run()
+    assert first.returncode == -signal.SIGSEGV
+    for _ in range(2):  # the second time because of what is recorded
+        again = run()
+        assert again.returncode == 1
+        assert "segfault.png: set aside: its worker died each of 3 times" in again.stderr
+        assert "note: an input here has crashed the process that read it" in again.stderr
+    assert command("status", tmp_path / "out", "--json").json["done"] == 9 + 30
+    (small / "trip" / "segfault.png").unlink()
+    last = run()
+    assert last.returncode == 0
+    assert "note:" not in last.stderr
+    assert command("images", small, "-o", tmp_path / "whole", "-f", "sobel").code == 0
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
 def test_workers_killed_one_after_the_other_cost_only_their_tasks(many, tmp_path, process):
     source, whole = many
     child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2")
