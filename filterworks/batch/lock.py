@@ -87,6 +87,11 @@ class Lock:
         run = self._read()
         return run if run is not None and run.is_living else None
 
+    def is_left(self) -> bool:
+        """Return whether a run died here: it may have put more than it could tell."""
+        run = self._read()
+        return run is not None and not run.is_living
+
     def take(self, total: int) -> None:
         """Hold it for this process.
 

@@ -98,6 +98,10 @@ class RemotePlace(Place):
     def name(self, partial: str, output: str) -> None:
         """Do nothing: a result was put under its name."""
 
+    def was_left(self) -> bool:
+        """Return whether a run died here before its last results were in the copy of its ledger."""
+        return self._lock.is_left()
+
     def living(self, ledger: Ledger) -> list[Living]:
         """Return the run that is alive; of how far it is, what the copy of the ledger said last."""
         run = self._lock.living()

@@ -143,9 +143,14 @@ def add_remote(worklist: Worklist, source: RemoteSource, path: str, inside: str)
 
 
 def clobbered(worklist: Worklist, place: RemotePlace, job: AnyJob) -> list[str]:
-    """Return a sentence for every output that would replace an input or a stranger's object."""
+    """Return a sentence for every output that would replace an input or a stranger's object.
+
+    After a run that died on another machine, objects may be ours that no ledger here knows: those are made
+    again, and the store keeps what is there unless it is just the same.
+    """
     problems = []
     place.survey(worklist.target)
+    may_be_ours = place.was_left()
     with place.reading() as ledger:
         for item in worklist:
             shown = place.shown(item.output)
@@ -155,6 +160,6 @@ def clobbered(worklist: Worklist, place: RemotePlace, job: AnyJob) -> list[str]:
                 problems.append(f"{shown}: is an input; results never replace inputs, choose another output")
             elif place.standing(item.output) is None or job.output.overwrite:
                 continue
-            elif not is_ours(ledger, item.output):
+            elif not may_be_ours and not is_ours(ledger, item.output):
                 problems.append(f"{shown}: exists and was not made by filterworks; --overwrite replaces it")
     return problems

@@ -169,6 +169,33 @@ def test_killed_at_any_moment_nothing_is_lost_or_half_written(there, bucket, tur
     only_results(bucket, there)
 
 
+def test_killed_and_gone_on_with_elsewhere(there, bucket, turnstile, process, command, monkeypatch, tmp_path):
+    turnstile.turn = unhurried
+    stranger = "part 2/023.png"
+    bucket.put(f"out/{stranger}", b"a stranger's")
+    refused = images(command, bucket)
+    assert refused.code == 2
+    assert "exists and was not made by filterworks" in refused.err
+    bucket.remove(f"out/{stranger}")
+    run = images(process, bucket)
+    wait_for(lambda: len(bucket.keys("out/part")) >= 5)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    put = len(bucket.keys("out/part"))
+    # Another machine has no other ledger than the copy, from before the first result.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+    bucket.put(f"out/{stranger}", b"a stranger's")
+    again = images(command, bucket, "--json")
+    assert again.code == 1
+    (entry,) = again.json["failed"]
+    assert "was not made by it; left as it is" in entry["error"]
+    assert bucket.get(f"out/{stranger}") == b"a stranger's"
+    assert len(again.json["done"]) == 23 >= put
+    bucket.remove(f"out/{stranger}")
+    assert images(command, bucket).code == 0
+    only_results(bucket, there)
+
+
 def test_other_machines_hear_of_the_run_and_a_run_that_lost_its_lock_ends(
     there, bucket, turnstile, command, monkeypatch, tmp_path
 ):
