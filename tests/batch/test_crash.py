@@ -18,7 +18,7 @@ from filterworks.batch.job import make_job
 from filterworks.batch.plan import make_worklist
 from filterworks.batch.run import run_job
 from filterworks.cli.console import Lines
-from tests.conftest import tree, wait_for_results, workers_of
+from tests.conftest import results_in, tree, wait_for_results, workers_of
 
 FOLDERS, FILES = 21, 100
 
@@ -64,7 +64,7 @@ def test_processes_end_with_the_run_that_is_killed(tiny, tmp_path, process):
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive
     child = process("images", tiny, "-o", tmp_path / "out", "-f", "median:size=3")
-    wait_for_results(tmp_path / "out", 400)
+    wait_for_results(tmp_path / "out", len(results_in(tmp_path / "out")) + 50)
     for _ in range(2):
         os.killpg(child.pid, signal.SIGINT)
         time.sleep(0.02)
