@@ -16,7 +16,6 @@ from filterworks.machine.intrinsics import (
     Integers,
     arithmetic_shift,
     bits_of,
-    double_of,
     first_digits,
     high_product,
     last_digits,
@@ -282,13 +281,3 @@ def place_power(count: int, ten: int, out: Bytes, place: int, point: int) -> int
         place = place + 1
     out[place] = 48 + ten % 10
     return place + 1
-
-
-@translated
-def _write_all(values: Integers, count: int, out: Bytes, table: Integers, found: Integers) -> int:
-    place = 0
-    for i in range(count):
-        place = write_number(double_of(values[i]), out, place, 46, table, found)
-        out[place] = 10
-        place = place + 1
-    return place

@@ -1,10 +1,14 @@
 """Digits and doubles, both ways, beside Python's own."""
 
+from __future__ import annotations
+
 import numpy as np
 import polars as pl
 import pytest
 
-from filterworks.machine.decimals import _write_all, double_bits, powers
+from filterworks.machine.decimals import double_bits, powers, write_number
+from filterworks.machine.intrinsics import Bytes, Integers, double_of
+from filterworks.machine.translation import translated
 
 RNG = np.random.default_rng(0)
 SAMPLES = {
@@ -23,12 +27,22 @@ SAMPLES = {
 }
 
 
+@translated
+def write_all(values: Integers, count: int, out: Bytes, table: Integers, found: Integers) -> int:
+    place = 0
+    for i in range(count):
+        place = write_number(double_of(values[i]), out, place, 46, table, found)
+        out[place] = 10
+        place = place + 1
+    return place
+
+
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_shortest_digits_are_those_of_polars_and_read_back(name):
     values = np.ascontiguousarray(SAMPLES[name][np.isfinite(SAMPLES[name])])
     out = np.zeros(values.size * 34 + 64, np.uint8)
     found = np.zeros(1, np.int64)
-    size = _write_all.compiled(
+    size = write_all.compiled(
         values.ctypes.data, values.size, out.ctypes.data, powers().ctypes.data, found.ctypes.data
     )
     text = out[:size].tobytes()
