@@ -173,6 +173,8 @@ def _local_cluster(workers: int) -> Iterator[Pool]:
         "distributed.worker.multiprocessing-method": "spawn",
         # The first death already is our affair: whom to suspect is decided in handout.py.
         "distributed.scheduler.allowed-failures": 0,
+        # Workers that are started again would tell of it.
+        "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "error",
         # Results are fetched from those who made them: from one that died just then, not for half a minute.
         "distributed.comm.timeouts.connect": "10s",
         # A worker that waits for memory to come back may wait for ever; ours hold nothing between tasks.

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import stat
 from pathlib import Path
 from typing import BinaryIO
 
 from filterworks.batch.folders import digest_of
+from filterworks.errors import FileError
 from filterworks.files.keeping import Stretches
 
 PIECE = 4 << 20
@@ -68,9 +71,20 @@ class Digest:
 
 
 def digest(path: Path) -> str:
-    """Return the hash of a file's content, or of all that a folder holds."""
-    if path.is_dir():
+    """Return the hash of a file's content, or of all that a folder holds.
+
+    Raises
+    ------
+    FileError
+        If it is neither: a pipe might never end.
+    OSError
+        If it cannot be read.
+    """
+    mode = os.stat(path).st_mode  # noqa: PTH116  # called for every file of a tree
+    if stat.S_ISDIR(mode):
         return digest_of(path, digest)
+    if not stat.S_ISREG(mode):
+        raise FileError(f"{path}: is not a regular file")
     return stretch_of(path, 0, None).hexdigest()
 
 

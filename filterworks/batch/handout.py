@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Protocol
 
 from filterworks.batch.cluster import Death, Lost, Pool
+from filterworks.batch.ledger import SET_ASIDE
 from filterworks.batch.tasks import Outcome, Task
 from filterworks.batch.worklist import Item
 
@@ -163,7 +164,7 @@ class Handout:
         deaths = share.deaths + death.times
         if share.deaths > 1:
             (item,) = share.items
-            reason = f"{item.input}: set aside: its worker died each of {deaths} times ({death.reason})"
+            reason = f"{item.input}: {SET_ASIDE} {deaths} times ({death.reason})"
             self.work.settle(item, Outcome("failed", error=reason, attempts=deaths, tag=""))
             return
         # Those that died less often go first: the others wait until they can be alone.

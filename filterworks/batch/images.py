@@ -143,7 +143,7 @@ class _Work:
             except FileError:
                 raise
             except FilterworksError as error:
-                raise FileError(f"{self._task.input}: {error}") from None
+                raise FileError(f"{self._task.input}: {error}") from error
         written, size = (file.digest.hexdigest(), file.end) if file and file.digest else (None, None)
         share = self._clipped / max(self._samples, 1)
         return Made(written, size, pages=self._pages, clipped=share, difference=self._difference)

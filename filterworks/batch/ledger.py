@@ -31,6 +31,8 @@ import psutil
 from filterworks.errors import JobError, LedgerError
 
 NAME = ".filterworks.sqlite"
+# What is said of inputs that kill those who read them.
+SET_ASIDE = "set aside: its worker died each of"
 _VERSION = 2
 # A run on another machine that has not been heard of for so many seconds is dead.
 _SILENT = 300.0
@@ -280,10 +282,8 @@ class Ledger:
 
     def set_aside(self) -> list[str]:
         """Return the outputs whose inputs kill those who read them."""
-        return [
-            from_sql(row[0])
-            for row in self._rows("SELECT output FROM results WHERE error LIKE '%: set aside: %'")
-        ]
+        rows = self._rows("SELECT output FROM results WHERE instr(error, ?)", (f": {SET_ASIDE} ",))
+        return [from_sql(row[0]) for row in rows]
 
     def signatures(self) -> list[tuple[str, int]]:
         """Return which chains made the results, and how many each."""
@@ -324,7 +324,8 @@ class Ledger:
             try:
                 yield connection
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # where the disk is full SQLite has done it
+                    connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
         except sqlite3.Error as error:

@@ -22,7 +22,7 @@ from filterworks import __version__
 from filterworks.batch.digests import Digest, HashedFile, stretch_of
 from filterworks.batch.folders import discard, files_of, write_through
 from filterworks.batch.tasks import STOPPING, LeftError
-from filterworks.errors import FilterworksError
+from filterworks.errors import FileError, FilterworksError
 from filterworks.files import RowSheet, Sheet, is_store
 from filterworks.files.keeping import Stretches
 from filterworks.files.source import UnnamedFileError
@@ -150,7 +150,11 @@ def _stays(error: BaseException | None) -> bool:
     while error is not None:
         causes.append(error)
         error = error.__cause__
-    is_content = any(isinstance(cause, UnnamedFileError) for cause in causes)
+    is_content = any(
+        isinstance(cause, UnnamedFileError)
+        or (isinstance(cause, FilterworksError) and not isinstance(cause, FileError))
+        for cause in causes
+    )
     return is_content and not any(isinstance(cause, (OSError, MemoryError)) for cause in causes)
 
 
@@ -166,10 +170,10 @@ def _left(path: Path, journal: BinaryIO) -> tuple[list[dict[str, Any]], Digest |
     """
     entries, length = _entries(journal)
     ends: _Ends = {}
-    for entry in entries:
-        ends.update({(name, start): (end, known) for name, start, end, known in entry.pop("files")})
     digest: Digest | None = Digest()
     try:
+        for entry in entries:
+            ends.update({(name, start): (end, known) for name, start, end, known in entry.pop("files")})
         if entries and _is_cut(path, ends):
             journal.truncate(length)
             for (name, start), (end, known) in ends.items():
@@ -178,8 +182,8 @@ def _left(path: Path, journal: BinaryIO) -> tuple[list[dict[str, Any]], Digest |
                     break
             else:
                 return entries, digest if list(ends) == [("", 0)] else None
-    except FileNotFoundError:
-        pass  # nor is it intact
+    except (FileNotFoundError, NotADirectoryError, LookupError, ValueError, TypeError, AttributeError):
+        pass  # neither is it intact, nor a journal of ours
     discard(path)
     journal.truncate(0)
     return [], Digest()

@@ -191,8 +191,8 @@ def summarise(report: Report, *, quiet: bool) -> None:
         )
     if report.after_crash:
         click.echo(
-            "note: an input here has crashed the process that read it; all were read in processes of their "
-            "own, as with --workers, so that it costs itself, not the run",
+            "note: in an earlier run an input here crashed the process that read it; now all were read in "
+            "processes of their own, as with --workers, so that it costs itself, not the run",
             err=True,
         )
     if report.worklist.place.warning:

@@ -92,18 +92,24 @@ def moving_means(  # noqa: C901  # one pass, one state
     absent = 0
     missing = 0
     infinite = 0
+    rising = 0
     held = line[0]
     alike = 0
+    gap = 0
     for i in range(window - 1):
         x = line[i]
         bits = bits_of(x) & _UNSIGNED
         if bits > _INFINITE:
             absent = absent + 1
+            gap = gap + 1
             missing = missing + (1 if i >= first and i < last else 0)
             x = held
         infinite = infinite + (1 if bits == _INFINITE else 0)
+        rising = rising + (1 if bits_of(x) == _INFINITE and bits == _INFINITE else 0)
         held = held if held == held else x
-        alike = alike + 1 if x == held or held != held else 1
+        # Samples that are missing are like those that follow, too.
+        alike = alike + 1 if x == held or held != held else 1 + gap
+        gap = gap if bits > _INFINITE else 0
         held = x
     start = 0
     while start < count:
@@ -147,18 +153,26 @@ def moving_means(  # noqa: C901  # one pass, one state
                 bits = bits_of(x) & _UNSIGNED
                 if bits > _INFINITE:
                     absent = absent + 1
+                    gap = gap + 1
                     inside = place + window - 1 >= first and place + window - 1 < last
                     missing = missing + (1 if inside else 0)
                     x = held
                 infinite = infinite + (1 if bits == _INFINITE else 0)
+                rising = rising + (1 if bits_of(x) == _INFINITE and bits == _INFINITE else 0)
                 held = held if held == held else x
                 there = as_double(window - absent)
-                alike = alike + 1 if x == held or held != held else 1
+                alike = alike + 1 if x == held or held != held else 1 + gap
+                gap = gap if bits > _INFINITE else 0
                 held = x
                 mean = (base + (lower + (sums[j] + part))) / there
                 if alike >= window:
                     mean = held
-                elif bits_of(mean) & _INFINITE == _INFINITE and infinite == 0:
+                elif infinite > 0:
+                    # Whatever the finite ones add up to.
+                    mean = double_of(_INFINITE)
+                    mean = 0.0 - mean if rising == 0 else mean
+                    mean = mean if rising == 0 or rising == infinite else double_of(_NAN)
+                elif bits_of(mean) & _INFINITE == _INFINITE:
                     mean = _overflowing_mean(line, place, place + window)
                 if absent > 0:
                     if absent == window or (omit == 0 and missing > 0):
@@ -170,6 +184,7 @@ def moving_means(  # noqa: C901  # one pass, one state
                     absent = absent - 1
                     missing = missing - (1 if place >= first and place < last else 0)
                 infinite = infinite - (1 if bits == _INFINITE else 0)
+                rising = rising - (1 if bits_of(line[place]) == _INFINITE else 0)
                 out[place] = mean
                 if j + 1 < window and place + window < size:
                     x = line[place + window]

@@ -136,3 +136,28 @@ def test_a_link_among_the_results_is_never_followed(photos, tmp_path, command):
     assert (tmp_path / "victim.png").read_text() == "precious"
     assert not (tmp_path / "out" / "trip" / "face.png").is_symlink()
     assert Path(tmp_path / "out" / "trip" / "face.png").stat().st_size > 8
+
+
+@pytest.mark.parametrize("check", ["time", "content"])
+def test_a_pipe_is_no_input(tmp_path, process, check):
+    (tmp_path / "in").mkdir()
+    os.mkfifo(tmp_path / "in" / "pipe.png")
+    Image.new("L", (6, 5), 9).save(tmp_path / "in" / "plain.png")
+    for done in (1, 0):
+        run = process(
+            "images", tmp_path / "in", "-o", tmp_path / "out", "-f", "sobel", "--check", check, "--json"
+        )
+        report = json.loads(run.communicate(timeout=60)[0])
+        assert len(report["done"]) == done
+        (failed,) = report["failed"]
+        assert failed["error"] == f"{tmp_path / 'in' / 'pipe.png'}: is not a regular file"
+
+
+def test_a_name_tells_of_no_crash(tmp_path, command):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "x: set aside: its worker.png").write_bytes(b"x")
+    arguments = ("images", tmp_path / "in", "-o", tmp_path / "out", "-f", "sobel")
+    assert command(*arguments).code == 1
+    again = command(*arguments)
+    assert again.code == 1
+    assert "note:" not in again.err

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from scipy import ndimage
 
-from filterworks.files.tables import text
+from filterworks.files.tables import plain, text
 from tests.conftest import peak_of, tree
 
 
@@ -136,6 +136,34 @@ def test_block_sizes_change_no_byte(station, tmp_path, command, monkeypatch, arg
         assert command("series", station, "-o", out, *arguments).code == 0
         made.append(tree(out))
     assert all(one == made[0] for one in made[1:])
+
+
+@pytest.mark.parametrize("loops", [True, False])
+@pytest.mark.parametrize("content", [
+    "a,t\n" + "   ,x\n" * 3000 + "1.5,y\n",
+    "t,a\n" + "x,\t\n" * 1500 + "x,''\n".replace("''", "") * 1500 + "y,1.5\n",
+    "a,t\r\n1.5,x\r\n3.5,y\r",
+    "a,t\n1.5,x\n3.5,y\r",
+    "t,a\r\nx,1.5\r\ny,3.5",
+    't,a\r\n"x",1.5\r\n"y\n",3.5\r',
+])  # fmt: skip
+def test_blanks_and_a_last_line_that_breaks_off_stay(tmp_path, command, monkeypatch, content, loops):
+    if not loops:
+        monkeypatch.setattr(plain, "_loops", lambda: None)
+    (tmp_path / "a.csv").write_bytes(content.encode())
+    result = command(
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        tmp_path / "b.csv",
+        "-f",
+        "median:window=1",
+        "--columns",
+        "a",
+        "--no-time",
+    )
+    assert result.code == 0, result.err
+    assert (tmp_path / "b.csv").read_bytes() == content.encode()
 
 
 def test_the_same_command_again_does_nothing_twice(station, tmp_path, command):

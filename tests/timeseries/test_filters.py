@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage, signal
 
+import filterworks as fw
 from filterworks import kernels
 from filterworks.timeseries import Options, Sampling, SeriesChain
 
@@ -391,3 +392,27 @@ def test_equal_and_large_samples_anywhere_in_a_series(window):
     assert got[209 + window] != 0.1 != got[211 + window]
     expected = [math.fsum(x[i - window + 1 : i + 1] / window) for i in range(window - 1, 700)]
     np.testing.assert_allclose(got[window - 1 :], expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("window", [2, 7, 25, 40])
+def test_means_of_equal_samples_are_those_also_after_missing_ones(window):
+    x = np.full(120, 0.1)
+    x[20] = 0.2
+    x[21:24] = np.nan
+    x[70] = np.nan
+    got = fw.series(x, f"mean:window={window}", align="past")
+    windows = [x[i - window + 1 : i + 1] for i in range(window, x.size)]
+    level = np.array([np.isfinite(one[-1]) and np.nanmin(one) == np.nanmax(one) for one in windows])
+    assert level.sum() > 20
+    assert set(got[window:][level]) <= {0.1, 0.2}
+
+
+def test_means_around_infinities_are_infinite_whatever_the_others_add_up_to():
+    x = np.full(12, 1.7e308)
+    x[4] = -np.inf
+    got = fw.series(x, "mean:window=5", allow_infinite=True)
+    np.testing.assert_array_equal(got[2:7], -np.inf)
+    np.testing.assert_allclose(got[[0, 1, *range(7, 12)]], 1.7e308)
+    x[8] = np.inf
+    got = fw.series(x, "mean:window=5", allow_infinite=True)
+    np.testing.assert_array_equal(got[2:11], [-np.inf] * 4 + [np.nan] + [np.inf] * 4)

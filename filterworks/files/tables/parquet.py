@@ -123,7 +123,8 @@ class ParquetTable:
             if not (dtype.is_numeric() or dtype == pl.Boolean):
                 raise FileError(f"{self.shown}: column {name!r}: is {dtype}, not a number")
             numbers[:, place] = frame[name].cast(pl.Float64).to_numpy()
-        kept = frame.select(pl.col(name).alias(str(self.names.index(name))) for name in texts)
+        places = {name: place for place, name in enumerate(self.names)}
+        kept = frame.select(pl.col(name).alias(str(places[name])) for name in texts)
         return Block(numbers, kept, first_line=first, lines=frame.height)
 
 
@@ -197,9 +198,7 @@ class ParquetWriter:
             name + (self._suffix or ""): pl.Series(np.ascontiguousarray(results[:, n]), nan_to_null=True)
             for n, name in enumerate(self._columns)
         }
-        series = {
-            name: made[name] if name in made else block.text(self._names.index(name)) for name in self._names
-        }
+        series = {name: made[name] if name in made else block.text(n) for n, name in enumerate(self._names)}
         self._frames.put(pl.DataFrame({**series, **made}, schema=self._schema))
 
     def finish(self) -> None:

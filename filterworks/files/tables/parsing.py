@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -141,8 +142,8 @@ class Parser:
         if numbers:
             values = frame.select(str(n) for n in numbers).to_numpy(order="fortran")
         absent = sum(frame[str(n)].null_count() for n in numbers)
-        if np.count_nonzero(np.isnan(values)) > absent:
-            return None  # how NaN was written must be kept
+        if np.count_nonzero(np.isnan(values)) > absent or (absent and _has_blanks(text, layout.dialect)):
+            return None  # how NaN and blanks were written must be kept
         return Block(values, frame.select(str(n) for n in layout.texts))
 
     def _by_text(self, text: bytes, back: Disguise | None) -> Block:
@@ -242,6 +243,13 @@ class Parser:
         except CellError as found:
             return found
         return CellError(" ".join(str(error).split())[:200], 0)
+
+
+def _has_blanks(text: bytes, dialect: Dialect) -> bool:
+    """Return whether there are cells of spaces and tabs alone; polars takes them for empty ones."""
+    blank = b" \t\v\f".replace(dialect.delimiter, b"")
+    around = re.escape(dialect.delimiter) + b"\r\n"
+    return re.search(b"(?:^|[%s])[%s]+[%s]" % (around, blank, around), text) is not None
 
 
 def numbers_of(text: pl.Series, decimal: str) -> pl.Series:

@@ -36,7 +36,7 @@ def render(
     """
     if block.plain is not None:
         data = render_plain(block.plain, results, (dialect.delimiter, decimal), adds=adds)
-        return data if block.ended else data[: -len(block.newline)]
+        return data if block.ended else data[:-1]  # a newline was added, whatever stood before it
     return _by_polars(block, results, positions, dialect, adds, decimal)
 
 
@@ -66,7 +66,7 @@ def _by_polars(
     )
     data = text.getvalue()
     if not block.ended:
-        data = data[: -len(block.newline)]
+        data = data[:-1]  # as above
     return data if block.disguise is None else block.disguise.undo(data)
 
 

@@ -163,7 +163,8 @@ class TextTable:
             With file, line and column.
         """
         wanted = (values, texts, texts if looked is None else looked)
-        numbers, kept, seen = (tuple(self.names.index(name) for name in names) for names in wanted)
+        places = {name: place for place, name in enumerate(self.names)}
+        numbers, kept, seen = (tuple(places[name] for name in names) for names in wanted)
         reading = self.reading
         parser = Parser(Layout(self.dialect, numbers, kept, seen, reading.null, reading.decimal))
         line = self.dialect.lines + 1

@@ -62,7 +62,8 @@ class TextWriter:
     ) -> None:
         self._sink = compressing(file, packing)
         self._table, self._executor, self._adds = table, executor, suffix is not None
-        self._positions = [table.names.index(name) for name in columns]
+        places = {name: place for place, name in enumerate(table.names)}
+        self._positions = [places[name] for name in columns]
         # Written and hashed by a thread of its own, in order.
         self._pen = ThreadPoolExecutor(1)
         self._waiting: deque[Future[None]] = deque()
