@@ -7,6 +7,7 @@ import tempfile
 import time
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -128,7 +129,9 @@ def tree(folder):
 
 
 def results_in(out):
-    return [path for path in out.rglob("*.*") if ".filterworks" not in str(path)]
+    """The files that have their names; folders may come and go while they are looked for."""
+    found = (Path(folder) / name for folder, _, names in os.walk(out) for name in names)
+    return [path for path in found if "." in path.name and ".filterworks" not in str(path)]
 
 
 def wait_for_results(out, count, limit=60):
