@@ -12,6 +12,7 @@ from typing import ClassVar
 from filterworks.batch.folders import give_name
 from filterworks.batch.ledger import Ledger, Living
 from filterworks.errors import FileError, JobError
+from filterworks.files.below import make_below
 
 
 class Place(ABC):
@@ -100,9 +101,7 @@ class LocalPlace(Place):
             try:
                 give_name(partial, place)
             except FileNotFoundError:
-                if not self.folder.is_dir():
-                    raise  # a share that has vanished is not made again
-                Path(place).parent.mkdir(parents=True, exist_ok=True)
+                make_below(self.folder, Path(place).parent)
                 give_name(partial, place)
         except OSError as error:
             raise FileError(f"{place}: cannot be written: {error.strerror}") from None

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from filterworks.errors import FileError
+from filterworks.files.below import make_below
 from filterworks.files.formats import STORE_METADATA, tree_of
 from filterworks.files.retrying import StoreError
 from filterworks.files.stores import Identity, Store
@@ -131,7 +132,7 @@ def fetch_tree(store: Store, key: str, expected: Identity, place: Path) -> None:
 def _fetch(store: Store, key: str, name: str, identity: Identity, place: Path) -> None:
     target = place / name
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_below(place, target.parent)
         target.open("xb").close()
     except (FileExistsError, NotADirectoryError):
         raise FileError(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from filterworks.arguments import Array
+from filterworks.files.below import make_below
 from filterworks.files.formats import STORE_METADATA
 from filterworks.files.keeping import Keeping
 from filterworks.files.page import Described, ImageInfo, Layout, Metadata, Raster
@@ -252,7 +253,7 @@ class Writer:
         if source is None:
             raise UnnamedFileError(f"changed while it was read: {name} has gone")
         target = self._root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_below(self._root, target.parent)
         with source, target.open("xb") as file:
             while data := source.read(1 << 20):
                 file.write(data)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from filterworks.arguments import Array
+from filterworks.files.below import make_below
 from filterworks.files.keeping import Stretches
 from filterworks.files.source import UnnamedFileError
 from filterworks.files.zarr_arrays import Place, Plan
@@ -99,7 +100,7 @@ class ChunkWriter:
     def _path(self, place: Place) -> Path:
         path = self.folder / self.layout.name(place)
         if path.parent not in self._made:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_below(self.folder, path.parent)
             self._made.add(path.parent)
         return path
 
