@@ -147,12 +147,13 @@ def source_of(position: NDArray[np.intp], size: int, boundary: str) -> NDArray[n
         return np.clip(position, 0, size - 1)
     if boundary == "wrap":
         return position % size
-    if boundary == "symmetric":
-        position = position % (2 * size)
-        return np.minimum(position, 2 * size - 1 - position)
-    period = max(2 * size - 2, 1)
-    position = position % period
-    return np.minimum(position, period - position) if size > 1 else np.zeros_like(position)
+    if size == 1:
+        return np.zeros_like(position)
+    last = 2 * size - 1 if boundary == "symmetric" else 2 * size - 2
+    if position.size and (position.min() < -size or position.max() > last):
+        position = position % (2 * size if boundary == "symmetric" else last)
+    position = np.maximum(position, -1 - position) if boundary == "symmetric" else np.abs(position)
+    return np.minimum(position, last - position)
 
 
 def window(x: Array, axes: Sequence[int], spans: Sequence[tuple[int, int]], boundary: str) -> Array:

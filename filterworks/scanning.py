@@ -20,6 +20,7 @@ _WORTH_A_THREAD = 1 << 19
 
 def _map(x: Array, look: Callable[[Array], Found]) -> list[Found]:
     """Return what `look` finds in each part of the data."""
+    x = x.T if x.flags.f_contiguous else x
     if x.size <= _CHUNK or not x.flags.c_contiguous:
         return [look(x)]
     flat = x.reshape(-1)

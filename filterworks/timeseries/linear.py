@@ -94,8 +94,8 @@ class Linear:
         As in :class:`Design`.
     nearby
         How it works on uneven times, if it does.
-    is_mean
-        Whether all weights are the same and sum to 1.
+    mean_of
+        Setting → of how many samples it is the mean, if that is what it is.
     """
 
     taps: Callable[[Setting], Taps]
@@ -103,7 +103,7 @@ class Linear:
     timed: bool = False
     clocked: bool = False
     nearby: Callable[[Setting], NearbyRule] | None = None
-    is_mean: bool = False
+    mean_of: Callable[[Setting], int] | None = None
 
     def stage(self, columns: int, setting: Setting, report: Report) -> Stage:
         """Return the filter at work on one series."""
@@ -115,12 +115,14 @@ class Linear:
                 "it does not average, so its weights cannot be renormalised where samples are missing or "
                 "outside; use nan_policy=propagate and a boundary that continues the data"
             )
+        if self.mean_of and can_average():
+            count = self.mean_of(setting)
+            before, after = reach(count, setting.is_past)
+            outside = setting.boundary == "omit"
+            mean = MovingMean(count, before, setting.omit, setting.restores, outside)
+            return Blocks(columns, before, after, setting.boundary, mean)
         taps = self.taps(setting)
         before, after = reach(taps.size, setting.is_past)
-        if self.is_mean and can_average():
-            outside = setting.boundary == "omit"
-            mean = MovingMean(taps.size, before, setting.omit, setting.restores, outside)
-            return Blocks(columns, before, after, setting.boundary, mean)
         function = partial(correlated, taps=taps, omit=setting.omit, boundary=setting.boundary)
         return Blocks(columns, before, after, setting.boundary, function, restores=setting.restores)
 
@@ -196,11 +198,15 @@ def mean(window: int | str) -> Design:
     array([1., 2., 4., 7.])
     """
     length = as_length("window", window)
+
+    def mean_of(setting: Setting) -> int:
+        return length.count("window", setting.sampling, setting.is_past)
+
     return Linear(
-        lambda setting: kernels.mean(length.count("window", setting.sampling, setting.is_past), ndim=1),
+        lambda setting: kernels.mean(mean_of(setting), ndim=1),
         timed=length.timed,
         nearby=lambda setting: _near_mean(length, setting),
-        is_mean=True,
+        mean_of=mean_of,
     )
 
 

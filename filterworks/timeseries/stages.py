@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from filterworks.boundaries import source_index
+from filterworks.boundaries import source_of
 from filterworks.errors import ArgumentError
 from filterworks.threads import Scratch, share, usable_threads
 from filterworks.timeseries import lengths
@@ -118,19 +118,6 @@ class Window:
     def inside(self) -> slice:
         """Where the block itself lies."""
         return slice(self.before, self.part.size - self.after)
-
-
-def is_finite(lines: Lines) -> bool:
-    """Return whether all samples are numbers.
-
-    Examples
-    --------
-    >>> is_finite(np.array([[1.0, 1e308, 1e308]])), is_finite(np.array([[1.0, np.nan]]))
-    (True, False)
-    """
-    with np.errstate(all="ignore"):
-        # A sum takes a quarter of the time; where it overflows, each is looked at.
-        return bool(np.isfinite(lines.sum()) or np.isfinite(lines).all())
 
 
 def in_slices(stage: Stage, part: Part) -> Part:
@@ -315,24 +302,32 @@ class Blocks:
         inner = self._history.cut(max(low, 0), min(high, count))
         left, right = max(-low, 0), max(high - count, 0)
         if left or right:
-            timed = inner.seconds is not None
-            parts = [self._outside(-left, 0, timed)] if left else []
-            parts.append(inner)
-            parts += [self._outside(count, high, timed)] if right else []
-            inner = joined(parts, self._history.columns)
+            lines = np.empty((self._history.columns, high - low))
+            lines[:, left : left + inner.size] = inner.lines
+            for room, place in ((lines[:, :left], -left), (lines[:, left + inner.size :], count)):
+                if room.size:
+                    self._fill(room, place)
+            seconds = None
+            if inner.seconds is not None:
+                seconds = np.full(high - low, np.nan)
+                seconds[left : left + inner.size] = inner.seconds
+            inner = Part(lines, seconds)
         return Window(inner, self._before, self._after, left, right, start)
 
-    def _outside(self, low: int, high: int, timed: bool) -> Part:
-        """Return the samples that stand at places `low` to `high`, all outside of the series."""
-        columns, count = self._history.columns, self._history.count
-        seconds = np.full(high - low, np.nan) if timed else None
+    def _fill(self, room: Lines, low: int) -> None:
+        """Write the samples that stand from place `low` on, all outside of the series."""
+        size, count = room.shape[1], self._history.count
         if self._boundary in ("constant", "omit"):
-            fill = 0.0 if self._boundary == "constant" else np.nan
-            return Part(np.full((columns, high - low), fill), seconds)
-        index = source_index(count, -low, high - count, self._boundary)
-        first = int(index.min())
-        source = self._history.cut(first, int(index.max()) + 1)
-        return Part(np.take(source.lines, index - first, axis=1), seconds)
+            room[:] = 0.0 if self._boundary == "constant" else np.nan
+        elif self._boundary == "symmetric" and size <= count:
+            # The usual case, without an index as large as the samples.
+            first = 0 if low < 0 else count - size
+            room[:] = self._history.cut(first, first + size).lines[:, ::-1]
+        else:
+            index = source_of(np.arange(low, low + size), count, self._boundary)
+            first = int(index.min())
+            source = self._history.cut(first, int(index.max()) + 1)
+            np.take(source.lines, index - first, axis=1, out=room, mode="clip")
 
 
 class Running:

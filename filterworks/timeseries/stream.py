@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from filterworks.errors import ArgumentError, must
+from filterworks.scanning import is_finite
 from filterworks.timeseries.sampling import check_order
-from filterworks.timeseries.stages import Lines, Part, Stage, is_finite, joined
+from filterworks.timeseries.stages import Lines, Part, Stage, joined
 
 Marks = NDArray[np.bool_]
 
