@@ -12,7 +12,7 @@ from functools import lru_cache
 from filterworks.arguments import Array
 from filterworks.engine.field import Field
 from filterworks.engine.staging import Staged
-from filterworks.engine.taps import Correlator, Tap
+from filterworks.engine.taps import Correlator, Tap, pattern_of
 from filterworks.machine import compiler
 from filterworks.problem import Problem
 
@@ -37,7 +37,8 @@ class Direct(Staged):
         field = Field(problem)
         super().__init__(field, problem.out)
         size, shift = (field.height, field.width), field.rows.stride * field.pitch
-        self.filter = Correlator(_taps(field), shift, size, field.out_pitch, field.work, problem.out)
+        pattern = None if field.plane_taps > 1 else pattern_of(field, field.rows.taps, field.line.taps)
+        self.filter = Correlator(_taps(field), shift, size, field.out_pitch, field.work, problem.out, pattern)
 
 
 def _taps(field: Field) -> list[list[list[Tap]]]:

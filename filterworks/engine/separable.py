@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from filterworks.arguments import Array
 from filterworks.engine.field import Field, address, scratch
 from filterworks.engine.staging import Staged
-from filterworks.engine.taps import Correlator
+from filterworks.engine.taps import Correlator, pattern_of
 from filterworks.machine import compiler, loops
 from filterworks.machine.integer_box import integer_box
 from filterworks.problem import Problem, outer_weights
@@ -141,7 +141,8 @@ def _rows_pass(
     if is_moving(factor, field.rows.stride, field.rows.dilation) and size[1] >= loops.lanes_of(field.work):
         return _MovingRows(field, factor, size, pitch, out)
     taps = [[(field.row_offset(0, tap), weight)] for tap, weight in enumerate(factor.tolist())]
-    return Correlator([taps], field.rows.stride * field.pitch, size, pitch, field.work, out)
+    shift, pattern = field.rows.stride * field.pitch, pattern_of(field, factor.size, 1)
+    return Correlator([taps], shift, size, pitch, field.work, out, pattern)
 
 
 def _lines_pass(
@@ -157,7 +158,8 @@ def _lines_pass(
         for tap, weight in enumerate(factor.tolist())
     ]
     size = (field.height, field.width)
-    return Correlator([[taps]], field.pitch, size, field.out_pitch, field.work, out)
+    pattern = pattern_of(field, 1, factors[0].size) if len(factors) == 1 else None
+    return Correlator([[taps]], field.pitch, size, field.out_pitch, field.work, out, pattern)
 
 
 class Separable(Staged):

@@ -5,18 +5,22 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from filterworks.engine.field import address, scratch
-from filterworks.machine import loops
-from filterworks.machine.compiler import vector_bytes
+from filterworks.engine.field import Field, address, scratch
+from filterworks.machine import loops, unrolled
+from filterworks.machine.compiler import CompilerError, vector_bytes
 
 # So many terms are added up in single precision before their sum joins the others: equal samples make
 # rounding systematic.
 _GROUP = 128
+# Multiply-adds that the loop for all kernels does before one is written for a kernel: about what that costs.
+_REPAYS = 1 << 28
+# Multiply-adds that such a loop may hold.
+_MOST_WRITTEN = 1 << 10
 
 Tap = tuple[int, float]
 Rows = Sequence[Sequence[Tap]]
@@ -48,6 +52,62 @@ def tile_for(size: tuple[int, int], planes: Sequence[Rows], work: np.dtype[Any])
     return Tile(tile.rows if height >= tile.rows else 1, vectors)
 
 
+def written_tile(pattern: unrolled.Pattern) -> Tile:
+    """Return the tile of the loop that is written for a kernel."""
+    many = vector_bytes() == 64
+    if len(pattern) == 1:
+        return Tile(1, 6)
+    if max(map(len, pattern)) == 1 and len(pattern) > 3:
+        return Tile(8, 2) if many else Tile(4, 2)
+    return Tile(4, 4) if many else Tile(2, 4)
+
+
+def pattern_of(field: Field, rows: int, columns: int) -> unrolled.Pattern | None:
+    """Return where the taps of a kernel lie, if that does not depend on the size of the data.
+
+    Parameters
+    ----------
+    field
+        The layout.
+    rows, columns
+        How many taps the kernel has along each.
+    """
+    if (rows > 1 and field.rows.stride > 1) or (columns > 1 and field.line.stride > 1):
+        return None
+    line = tuple(tap * field.line.dilation * field.inner for tap in range(columns))
+    apart = field.rows.dilation
+    return tuple(() if row % apart else line for row in range((rows - 1) * apart + 1))
+
+
+class _Written:
+    """A loop that is written for one kernel once that has been worked with enough to repay it.
+
+    Its results are those of the loop for all kernels, so it does not matter when it takes over.
+    """
+
+    _done: ClassVar[dict[Any, int]] = {}
+    _ready: ClassVar[set[Any]] = set()
+
+    def __init__(self, key: Any, effort: int, constants: NDArray[np.int64]) -> None:
+        self._key, self._effort, self._place = key, effort, address(constants)
+
+    def loop(self) -> tuple[loops.Loop, int] | None:
+        """Return the loop and its constants, if it is there by now."""
+        before = self._done.get(self._key, 0)
+        self._done[self._key] = before + self._effort
+        if before + self._effort < _REPAYS:
+            return None
+        # Other threads go on with what there is while one writes.
+        if before >= _REPAYS and self._key not in self._ready:
+            return None
+        try:
+            found = unrolled.correlate(*self._key), self._place
+        except CompilerError:
+            return None
+        self._ready.add(self._key)
+        return found
+
+
 class Correlator:
     """Taps and a compiled loop that sums them up.
 
@@ -63,6 +123,8 @@ class Correlator:
         Numbers from one row of the result to the next.
     work, out
         Dtypes of the staged buffer and of the result.
+    pattern
+        Where the taps lie, if that is the same for data of every size.
     """
 
     def __init__(
@@ -73,6 +135,7 @@ class Correlator:
         pitch: int,
         work: np.dtype[Any],
         out: np.dtype[Any],
+        pattern: unrolled.Pattern | None = None,
     ) -> None:
         self._size, self._pitch, self._out = size, pitch, out
         tile = tile_for(size, planes, work)
@@ -83,17 +146,36 @@ class Correlator:
         groups = len(self._tables[0]) // (2 * tile.rows + 1)
         sizes = (self._padded or pitch, shift, size[0], padded, groups)
         self._constants = np.array([*sizes, *map(address, self._tables), 0], np.int64)
-        self._place = address(self._constants)
-        self._loop = loops.correlate(work, out, tile.rows, tile.vectors, lanes)
+        self._loop = loops.correlate(work, out, tile.rows, tile.vectors, lanes), address(self._constants)
+        self._written = None if pattern is None else self._to_write(pattern, planes[0], shift, work)
+
+    def _to_write(
+        self, pattern: unrolled.Pattern, rows: Rows, shift: int, work: np.dtype[Any]
+    ) -> _Written | None:
+        (height, width), taps, lanes = self._size, sum(map(len, rows)), loops.lanes_of(work)
+        tile = written_tile(pattern)
+        fits = height >= tile.rows and width >= tile.vectors * lanes
+        if not fits or taps > _GROUP or tile.rows * tile.vectors * taps > _MOST_WRITTEN:
+            return None
+        self._weights = np.array([weight for row in rows for _, weight in row], work)
+        sizes = (self._pitch, shift, height, width, address(self._weights))
+        self._own_constants = np.array(sizes, np.int64)
+        key = (work, self._out, pattern, (tile.rows, tile.vectors), lanes)
+        return _Written(key, height * width * taps, self._own_constants)
 
     def __call__(self, staged: int, out: int) -> None:
         """Write the sums for the samples staged at one address to another."""
+        if self._written:
+            found = self._written.loop()
+            if found:
+                self._loop, self._written = found, None
+        loop, constants = self._loop
         if not self._padded:
-            self._loop(out, staged, self._place)
+            loop(out, staged, constants)
             return
         (height, width), item = self._size, self._out.itemsize
         held = scratch("narrow", height * self._padded * item)
-        self._loop(held, staged, self._place)
+        loop(held, staged, constants)
         for row in range(height):
             ctypes.memmove(out + row * self._pitch * item, held + row * self._padded * item, width * item)
 

@@ -131,6 +131,7 @@ class _Compiler:
 
             llvm.initialize_native_target()
             llvm.initialize_native_asmprinter()
+            llvm.initialize_native_asmparser()
             self._llvm: Any = llvm
             self._cpu = llvm.get_host_cpu_name()
             self._features = llvm.get_host_cpu_features().flatten()

@@ -53,12 +53,12 @@ def store_as(
 def _saturated(code: Function, work: np.dtype[Any], out: np.dtype[Any], value: str, lanes: int) -> str:
     floats, kind = vector_of(kind_of(work), lanes), vector_of(kind_of(out), lanes)
     suffix = f"{f'v{lanes}' if lanes > 1 else ''}f{8 * work.itemsize}"
-    value = code.call(floats, f"llvm.rint.{suffix}", (floats, value))
     info = np.iinfo(out)
     for bound, function in ((info.min, "maxnum"), (info.max, "minnum")):
         limit = f"{float(bound):.6e}"
         constant = limit if lanes == 1 else f"splat ({kind_of(work)} {limit})"
         value = code.call(floats, f"llvm.{function}.{suffix}", (floats, value), (floats, constant))
     wide = vector_of("i32", lanes)
-    whole = code.value(f"fptosi {floats} {value} to {wide}")
+    integers = f"{f'v{lanes}' if lanes > 1 else ''}i32"
+    whole = code.call(wide, f"llvm.lrint.{integers}.{suffix}", (floats, value))
     return code.value(f"trunc {wide} {whole} to {kind}") if out.itemsize < 4 else whole

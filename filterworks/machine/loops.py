@@ -147,7 +147,7 @@ def correlate(work: DType, out: DType, rows: int, vectors: int, lanes: int) -> L
     vector = vector_of(kind_of(work), lanes)
     slots = {(r, v): (code.slot(vector), code.slot(vector)) for r in range(rows) for v in range(vectors)}
     cursor = (code.slot("i64"), code.slot("i64"))
-    with _tiles(code, rows, vectors * lanes) as (row, column, tile):
+    with tiles(code, rows, vectors * lanes) as (row, column, tile):
         base = code.at(kind_of(work), "%p_in", code.add(code.mul(row, "%in_pitch"), column))
         code.store("i64", 0, cursor[0])
         code.store("i64", code.mul(tile, "%weights_step"), cursor[1])
@@ -172,7 +172,7 @@ def correlate(work: DType, out: DType, rows: int, vectors: int, lanes: int) -> L
     return compiled(code)
 
 
-class _tiles:  # noqa: N801 -- read as a word in a with statement
+class tiles:  # noqa: N801 -- read as a word in a with statement
     """Loop over tiles of rows × columns; the last of each direction overlaps the one before it."""
 
     def __init__(self, code: Function, rows: int, columns: int) -> None:
