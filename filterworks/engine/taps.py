@@ -76,7 +76,17 @@ def pattern_of(field: Field, rows: int, columns: int) -> unrolled.Pattern | None
         return None
     line = tuple(tap * field.line.dilation * field.inner for tap in range(columns))
     apart = field.rows.dilation
+    if (rows - 1) * apart >= _MOST_WRITTEN:
+        return None
     return tuple(() if row % apart else line for row in range((rows - 1) * apart + 1))
+
+
+@dataclass
+class _Tally:
+    """How many multiply-adds were done for a pattern, and whether the loop for it has been written."""
+
+    done: int = 0
+    is_ready: bool = False
 
 
 class _Written:
@@ -85,27 +95,26 @@ class _Written:
     Its results are those of the loop for all kernels, so it does not matter when it takes over.
     """
 
-    _done: ClassVar[dict[Any, int]] = {}
-    _ready: ClassVar[set[Any]] = set()
+    tallies: ClassVar[dict[Any, _Tally]] = {}
 
-    def __init__(self, key: Any, effort: int, constants: NDArray[np.int64]) -> None:
-        self._key, self._effort, self._place = key, effort, address(constants)
+    def __init__(self, key: Any, effort: int, constants: int) -> None:
+        self._key, self._effort, self._constants = key, effort, constants
+        self._tally = self.tallies.setdefault(key, _Tally())
 
     def loop(self) -> tuple[loops.Loop, int] | None:
         """Return the loop and its constants, if it is there by now."""
-        before = self._done.get(self._key, 0)
-        self._done[self._key] = before + self._effort
-        if before + self._effort < _REPAYS:
-            return None
+        tally = self._tally
+        before = tally.done
+        tally.done = before + self._effort
         # Other threads go on with what there is while one writes.
-        if before >= _REPAYS and self._key not in self._ready:
+        if tally.done < _REPAYS or (before >= _REPAYS and not tally.is_ready):
             return None
         try:
-            found = unrolled.correlate(*self._key), self._place
+            found = unrolled.correlate(*self._key)
         except CompilerError:
             return None
-        self._ready.add(self._key)
-        return found
+        tally.is_ready = True
+        return found, self._constants
 
 
 class Correlator:
@@ -161,7 +170,7 @@ class Correlator:
         sizes = (self._pitch, shift, height, width, address(self._weights))
         self._own_constants = np.array(sizes, np.int64)
         key = (work, self._out, pattern, (tile.rows, tile.vectors), lanes)
-        return _Written(key, height * width * taps, self._own_constants)
+        return _Written(key, height * width * taps, address(self._own_constants))
 
     def __call__(self, staged: int, out: int) -> None:
         """Write the sums for the samples staged at one address to another."""
