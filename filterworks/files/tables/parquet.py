@@ -20,7 +20,8 @@ from filterworks.files.tables.options import Column
 if TYPE_CHECKING:
     import polars as pl
 
-ROWS = 1 << 18
+# Rows of a block at most; of wide tables as many as hold so many values, but some at least.
+ROWS, _VALUES, _LEAST = 1 << 18, 1 << 22, 1 << 6
 MAGIC = b"PAR1"
 # Values that are looked at to find out how a time is told.
 _SAMPLE = 100
@@ -60,6 +61,11 @@ class ParquetTable:
         """Of the columns."""
         return tuple(self.schema)
 
+    @property
+    def row_size(self) -> int:
+        """Bytes of a row, roughly."""
+        return 8 * max(len(self.schema), 1)
+
     @cached_property
     def columns(self) -> list[Column]:
         """The columns with their kinds."""
@@ -94,7 +100,7 @@ class ParquetTable:
 
         wanted = list(dict.fromkeys([*values, *texts]))
         scan = pl.scan_parquet(self.path).select(wanted)
-        start, size = 0, size or ROWS
+        start, size = 0, size or min(ROWS, max(_VALUES // len(self.schema), _LEAST))
         batches = (scan.slice(first, size) for first in range(0, self._rows, size))
         ahead = executor.submit(_collected, next(batches)) if self._rows else None
         while ahead is not None:
