@@ -325,7 +325,9 @@ def test_a_row_of_a_table_may_have_very_many_columns(table, cell, columns):
 
 def test_kinds_are_those_of_the_first_rows_however_long_these_are(table):
     wide = b"," * 100_000  # three rows do not fit into what is read first
-    path = table(b"a,b" + b"".join(b",column %d" % n for n in range(100_000)) + b"\n" + (b"1,x" + wide + b"\n") * 3)
+    path = table(
+        b"a,b" + b"".join(b",column %d" % n for n in range(100_000)) + b"\n" + (b"1,x" + wide + b"\n") * 3
+    )
     columns = open_table(path, Reading()).columns
     assert [column.kind for column in columns[:3]] == ["integer", "text", "empty"]
 
