@@ -220,9 +220,8 @@ class _Work:
                 f"{self.task.input}: no column here holds numbers; name those to filter with --columns"
             )
         sampling = self.samplings.get(key, Sampling()) if self.chain.uses_time else Sampling()
-        if self.clock is not None and self.chain.needs_time and sampling.step is None:
-            # A single row has a time and no step; by distance it is its own neighbour.
-            sampling = Sampling(False, 1.0, 1)
+        if self.clock is not None:
+            sampling = self.chain.known(sampling)
         try:
             block = _block(len(self.rows), self.table.row_size)
             stream = self.chain.stream(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filterworks.errors import FileError
 from filterworks.files.tables.options import Reading
-from filterworks.files.tables.quoting import NEWLINE, QUOTE, RETURN, last_line_end
+from filterworks.files.tables.quoting import NEWLINE, QUOTE, RETURN, last_line_end, unquoted
 
 BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ",;\t|"
@@ -145,12 +145,7 @@ def split_line(line: str, delimiter: str, quotes: bool) -> list[str]:
             first, *others = part.split(delimiter)
             fields[-1] += first
             fields += others
-    return [_bare(field) for field in fields]
-
-
-def _bare(field: str) -> str:
-    enclosed = len(field) > 1 and field.startswith('"') and field.endswith('"')
-    return field[1:-1].replace('""', '"') if enclosed else field
+    return [unquoted(field) for field in fields]
 
 
 def _delimiter(path: Path, body: bytes, end: int, quotes: bool) -> str:

@@ -169,6 +169,7 @@ class ParquetWriter:
         self._names, self._columns, self._suffix = table.names, list(columns), suffix
         self._frames: queue.Queue[pl.DataFrame | None] = queue.Queue(2)
         self._failure: BaseException | None = None
+        self._ended = False
         schema = dict(table.schema)
         for name in columns:
             schema[name + (suffix or "")] = pl.Float64()
@@ -181,10 +182,16 @@ class ParquetWriter:
 
         try:
             register_io_source(self._source, schema=self._schema).sink_parquet(path)
-        except BaseException as error:  # told by the thread that feeds this one
+        except BaseException as error:  # told by the thread that feeds this one, which must not wait
             self._failure = error
-        while self._failure is not None and self._frames.get() is not None:
-            pass
+            while self._next() is not None:
+                pass
+
+    def _next(self) -> pl.DataFrame | None:
+        """Return the next frame; None once, and ever after, they have come to their end."""
+        frame = None if self._ended else self._frames.get()
+        self._ended = frame is None
+        return frame
 
     def _source(
         self,
@@ -193,7 +200,7 @@ class ParquetWriter:
         n_rows: int | None,
         batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
-        while (frame := self._frames.get()) is not None:
+        while (frame := self._next()) is not None:
             yield frame
 
     def write(self, block: Block, results: Array) -> None:
