@@ -182,7 +182,8 @@ class Clock:
         advice = "--sort brings the rows into order"
         if text == before:
             advice = "--by tells series apart that share their times" if not key else "times must differ"
-        message = f"{text} is not after {before} on line {line}{group}; {advice}, --no-time leaves it aside"
+        place = f"{self.table.unit} {line}"
+        message = f"{text} is not after {before} on {place}{group}; {advice}, --no-time leaves it aside"
         return self.table.fault(block.line(row), self.name, message)
 
     def samplings(self) -> dict[Key, Sampling]:

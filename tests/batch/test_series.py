@@ -1,5 +1,6 @@
 """Tables through the batch: real files, real processes, against pandas and scipy."""
 
+import datetime
 import gzip
 import os
 import random
@@ -691,3 +692,41 @@ def test_a_result_that_is_missing_keeps_the_quotes_of_its_value(tmp_path, comman
         run = command("series", tmp_path / "a.csv", "-o", out, "-f", "difference")
         assert run.code == 0, run.err
         assert out.read_text() == 'x\n""\nNaN\n""\n2.0\n"2.0"\n""\n'
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (["--method", "linear"], "[series] method: says how to resample; it needs resample too"),
+    (["--method", "linear", "--resample", "3"], "`step` must be a time such as 30s (ns, us, ms, s, min, h, d); got '3'"),
+])  # fmt: skip
+def test_a_method_needs_the_step_to_resample_to(tmp_path, command, options, words):
+    (tmp_path / "a.csv").write_text("t,x\n0,1\n1,2\n")
+    run = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=3", *options)
+    assert run.code == 2
+    assert words in run.err
+    assert "needs resample" in run.err or run.err.count("\n") == 1
+
+
+def test_one_row_has_no_rate(tmp_path, command):
+    (tmp_path / "a.csv").write_text("time,x\n2024-01-01,1\n")
+    run = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "lowpass:cutoff=0.1Hz")
+    assert run.code == 1
+    assert "a.csv: lowpass: a cut-off frequency needs at least two samples: one alone has no step" in run.err
+
+
+def test_spans_and_times_of_the_day_in_parquet(tmp_path, command):
+    spans = [datetime.timedelta(hours=2 * hour) for hour in range(3)]
+    clocks = [datetime.time(2 * hour, 0, 0, 1) for hour in range(3)]
+    for times in (spans, clocks):
+        pl.DataFrame({"at": times, "x": [0.0, 2, 8]}).write_parquet(tmp_path / "a.parquet")
+        out = tmp_path / "b.parquet"
+        arguments = ("series", tmp_path / "a.parquet", "-o", out, "--overwrite", "--force", "-f")
+        run = command(*arguments, "derivative:per=h")
+        assert run.code == 0, run.err
+        assert pl.read_parquet(out)["x"].to_list() == [1, 2, 3]
+        assert pl.read_parquet(out)["at"].to_list() == times
+        run = command(*arguments, "median:window=1", "--resample", "4h", "--method", "nearest")
+        assert run.code == 0, run.err
+        assert pl.read_parquet(out).rows() == [(times[0], 0.0), (times[2], 8.0)]
+    pl.DataFrame({"at": clocks[::-1], "x": [0.0, 2, 8]}).write_parquet(tmp_path / "a.parquet")
+    run = command(*arguments, "mean:window=3")
+    assert "a.parquet: row 2, column 'at': 02:00:00.000001 is not after 04:00:00.000001 on row 1;" in run.err

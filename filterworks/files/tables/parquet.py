@@ -43,6 +43,9 @@ class ParquetTable:
         How much of the file the reading that is going on has read.
     """
 
+    # What messages count.
+    unit = "row"
+
     def __init__(self, path: Path, shown: Path | None = None) -> None:
         self.path, self.shown, self.share = path, shown or path, 0.0
 
@@ -73,7 +76,7 @@ class ParquetTable:
 
     def fault(self, line: int, column: str | None, message: str) -> FileError:
         """Return the error that names file, row and column."""
-        place = f"{self.shown}: row {line}" + (f", column {column!r}" if column is not None else "")
+        place = f"{self.shown}: {self.unit} {line}" + (f", column {column!r}" if column is not None else "")
         return FileError(f"{place}: {message}")
 
     def sample(self, name: str) -> list[str]:

@@ -53,6 +53,9 @@ class TextTable:
         How much of the file the reading that is going on has read.
     """
 
+    # What messages count.
+    unit = "line"
+
     def __init__(self, path: Path, reading: Reading, shown: Path | None = None) -> None:
         self.path, self.reading, self.shown = path, reading, shown or path
         self.trailer, self.share = b"", 0.0
@@ -154,7 +157,7 @@ class TextTable:
 
     def fault(self, line: int, column: str | None, message: str) -> FileError:
         """Return the error that names file, line and column."""
-        place = f"{self.shown}: line {line}" + (f", column {column!r}" if column is not None else "")
+        place = f"{self.shown}: {self.unit} {line}" + (f", column {column!r}" if column is not None else "")
         return FileError(f"{place}: {message}")
 
     def blocks(

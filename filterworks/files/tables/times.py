@@ -133,6 +133,8 @@ class TimeFormat:
         """Return whole units, or the counts themselves; null where the format does not fit."""
         import polars as pl
 
+        if texts.dtype in (pl.Duration, pl.Time):
+            return texts.cast(pl.Duration(self.unit)).to_physical()
         if texts.dtype.is_temporal():
             return texts.cast(pl.Datetime(self.unit)).to_physical()
         if self.counts is not None:
