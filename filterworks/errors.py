@@ -18,6 +18,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+# Names that a message lists at most: a table may have thousands of columns.
+_NAMED = 100
+
 
 class FilterworksError(Exception):
     """Base of all expected failures: the message is for people, no traceback is needed."""
@@ -90,4 +93,5 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     accepted = list(choices)
     near = difflib.get_close_matches(name, accepted, n=3, cutoff=0.6)
     hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"unknown {kind} {name!r}:{hint} Accepted: {', '.join(accepted)}"
+    others = f", … ({len(accepted)} in all)" if len(accepted) > _NAMED else ""
+    return f"unknown {kind} {name!r}:{hint} Accepted: {', '.join(accepted[:_NAMED])}{others}"

@@ -168,7 +168,10 @@ def grouped(block: Block, positions: list[int]) -> Groups:
     frame = block.frame.select(names).with_row_index("row")
     parts = frame.group_by(names, maintain_order=True).agg("row")
     keys = parts.select(names).rows()
-    return [
-        (tuple("" if part is None else str(part) for part in key), rows.to_numpy())
-        for key, rows in zip(keys, parts["row"], strict=True)
-    ]
+    groups: dict[Key, Array] = {}
+    for texts, rows in zip(keys, parts["row"], strict=True):
+        key = tuple("" if text is None else block.bare(str(text)) for text in texts)
+        found = rows.to_numpy()
+        # With its quotes and without them it is the same key.
+        groups[key] = np.sort(np.concatenate([groups[key], found])) if key in groups else found
+    return list(groups.items())

@@ -13,8 +13,9 @@ from filterworks.arguments import Array
 from filterworks.batch.lanes import Key, grouped
 from filterworks.batch.survey import Clock, Roles
 from filterworks.errors import ArgumentError, FileError
-from filterworks.files.tables import Table, TextTable, copy_rows, sorted_parquet, sorted_text
+from filterworks.files.tables import Table, TextTable, copy_rows, in_groups, sorted_parquet, sorted_text
 from filterworks.timeseries import Resampler
+from filterworks.timeseries.lengths import as_seconds
 
 
 def in_order(table: Table, roles: Roles, executor: Executor, folder: Path) -> Table:
@@ -36,7 +37,7 @@ def in_order(table: Table, roles: Roles, executor: Executor, folder: Path) -> Ta
 
 
 def resampled(table: Table, roles: Roles, step: str, method: str, executor: Executor, folder: Path) -> Table:
-    """Return a table of time, groups and values at even times; each group by itself.
+    """Return a table of time, groups and values at even times; one group after the other.
 
     Raises
     ------
@@ -48,13 +49,23 @@ def resampled(table: Table, roles: Roles, step: str, method: str, executor: Exec
     clock = Clock(table, *roles.time)
     names = [clock.name, *roles.by, *roles.values]
     parts = _even(table, roles, clock, (step, method), executor)
-    rows = ((_written(clock, seconds, table), key, values) for key, seconds, values in parts)
-    return copy_rows(table, names, rows, folder / "even")
+    apart = as_seconds("step", step)
+    numbers: dict[Key, int] = {}
+    groups: list[Array] = []
+
+    def rows() -> Iterator[tuple[Any, Key, Array]]:
+        for key, seconds, values in parts:
+            groups.append(np.full(seconds.size, numbers.setdefault(key, len(numbers))))
+            yield _written(clock, seconds, apart, table), key, values
+
+    even = copy_rows(table, names, rows(), folder / "even")
+    # Rows came as they were determined, which is not the same for blocks of another size.
+    return in_groups(even, np.concatenate(groups), folder / "grouped") if len(numbers) > 1 else even
 
 
-def _written(clock: Clock, seconds: Array, table: Table) -> Any:
+def _written(clock: Clock, seconds: Array, step: float, table: Table) -> Any:
     """Return times as the table writes them: counts with its sign before the decimals."""
-    texts = clock.format.texts(seconds)
+    texts = clock.format.texts(seconds, step)
     if isinstance(table, TextTable) and clock.format.counts is not None:
         return texts.str.replace(".", table.reading.decimal, literal=True)
     return texts

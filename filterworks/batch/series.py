@@ -25,8 +25,9 @@ from filterworks.timeseries import Sampling, SeriesChain
 
 # Peaks that are listed; the rest is only counted.
 _LISTED = 1000
-# Results of one group that are computed at once, at most and at least, and those of all groups together.
-_BLOCK, _LEAST_BLOCK, _HELD = 1 << 16, 1 << 6, 1 << 20
+# Rows of one group that are computed at once, at most and at least; those of all groups together, and
+# the bytes of their text.
+_BLOCK, _LEAST_BLOCK, _HELD, _HELD_TEXT = 1 << 16, 1 << 6, 1 << 20, 1 << 26
 # Memory that a table takes: so much at most, and for each byte of a small one.
 _MOST, _PER_BYTE = 200_000_000, 40
 # Bytes after which the disk is told to begin: what is left at the end of a run is waited for.
@@ -89,9 +90,10 @@ def _size(path: Path) -> int:
         return 0  # opening it will say why
 
 
-def _block(groups: int) -> int:
-    """Return how many results of one group are computed at once: what all groups hold back stays bounded."""
-    return max(_LEAST_BLOCK, 1 << (min(_HELD // max(groups, 1), _BLOCK).bit_length() - 1))
+def _block(groups: int, row_size: int) -> int:
+    """Return how many rows of one group are computed at once: what all groups hold back stays bounded."""
+    held = min(_HELD, _HELD_TEXT // row_size) // max(groups, 1)
+    return max(_LEAST_BLOCK, 1 << (max(min(held, _BLOCK), 1).bit_length() - 1))
 
 
 class _Hashed:
@@ -158,7 +160,8 @@ class _Work:
         if (self.clock is not None and self.chain.uses_time) or self.by:
             self._look_ahead()
         adds, values = self.task.suffix is not None, self.roles.values
-        kept = [name for name in self.table.names if adds or name not in values]
+        replaced = frozenset(() if adds else values)
+        kept = [name for name in self.table.names if name not in replaced]
         writer = write_table(
             self.place, self.file, self.table, values, self.task.suffix, self.executor, self.task.output
         )
@@ -217,12 +220,12 @@ class _Work:
                 f"{self.task.input}: no column here holds numbers; name those to filter with --columns"
             )
         sampling = self.samplings.get(key, Sampling()) if self.chain.uses_time else Sampling()
-        if self.clock is not None and self.chain.needs_time and sampling.step is None:
-            # A single row has a time and no step; by distance it is its own neighbour.
-            sampling = Sampling(False, 1.0, 1)
+        if self.clock is not None:
+            sampling = self.chain.known(sampling)
         try:
+            block = _block(len(self.rows), self.table.row_size)
             stream = self.chain.stream(
-                len(self.roles.values), sampling, self.task.settings.options, block=_block(len(self.rows))
+                len(self.roles.values), sampling, self.task.settings.options, block=block
             )
         except ArgumentError as error:
             group = f" (group {', '.join(key)})" if key else ""

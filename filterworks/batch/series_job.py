@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from filterworks.arguments import NanPolicy
 from filterworks.batch.job import AnyInput, AnyJob, AnyOutput, Text, _Section, abridged
@@ -102,6 +102,13 @@ class Settings(_Section):
     allow_infinite: bool = False
     resample: Annotated[str, AfterValidator(_step)] | None = None
     method: Method = "mean"
+
+    @field_validator("method")
+    @classmethod
+    def _of_resample(cls, method: Method, info: ValidationInfo) -> Method:
+        if "resample" in info.data and info.data["resample"] is None:
+            raise ArgumentError("says how to resample; it needs resample too, with a step such as 1s")
+        return method
 
     @property
     def options(self) -> Options:

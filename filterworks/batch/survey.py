@@ -87,7 +87,10 @@ def _time(
     taken = {*reading.by, *(reading.columns or ())}
     free = [column for column in columns if column.name not in taken]
     given = reading.time_format
-    found = [c.name for c in free if c.kind == "time" or is_time_text(table.sample(c.name), given)]
+    # Of numbers a strptime format alone makes dates: wide tables are not looked through for nothing.
+    written = free if given is not None and "%" in given else [c for c in free if c.kind in ("text", "mixed")]
+    dated = {c.name for c in written if is_time_text(table.sample(c.name), given)}
+    found = [c.name for c in free if c.kind == "time" or c.name in dated]
     found = found or [
         c.name for c in free if c.is_numeric and is_time_name(c.name) and _counts(table, c, reading)
     ]
@@ -179,7 +182,8 @@ class Clock:
         advice = "--sort brings the rows into order"
         if text == before:
             advice = "--by tells series apart that share their times" if not key else "times must differ"
-        message = f"{text} is not after {before} on line {line}{group}; {advice}, --no-time leaves it aside"
+        place = f"{self.table.unit} {line}"
+        message = f"{text} is not after {before} on {place}{group}; {advice}, --no-time leaves it aside"
         return self.table.fault(block.line(row), self.name, message)
 
     def samplings(self) -> dict[Key, Sampling]:

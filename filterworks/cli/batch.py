@@ -63,6 +63,27 @@ def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
     return decorate
 
 
+def with_filters(output: str, filters: str, *options: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a decorator that gives a command inputs, an output, filters, and what `with_options` does.
+
+    `output` and `filters` are what its help says of those two.
+    """
+    return with_options(
+        click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
+        click.option("-o", "--output", required=True, metavar="OUT", help=output),
+        click.option(
+            "-f",
+            "--filter",
+            "filters",
+            multiple=True,
+            required=True,
+            metavar="NAME[:key=value,...]",
+            help=filters,
+        ),
+        *options,
+    )
+
+
 def parsed_filters(texts: Iterable[str], parse: Callable[[str], Any]) -> list[dict[str, Any]]:
     """Return what ``-f`` says as the tables of a job; all problems at once."""
     from filterworks.errors import ArgumentError, JobError
@@ -80,24 +101,11 @@ def parsed_filters(texts: Iterable[str], parse: Callable[[str], Any]) -> list[di
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="OUT",
-    help="Folder of the results, or a file for one input file.",
+@with_filters(
+    "Folder of the results, or a file for one input file.",
+    "An operation; several are applied in order. `filterworks filters` lists them.",
+    *_IMAGES,
 )
-@click.option(
-    "-f",
-    "--filter",
-    "filters",
-    multiple=True,
-    required=True,
-    metavar="NAME[:key=value,...]",
-    help="An operation; several are applied in order. `filterworks filters` lists them.",
-)
-@with_options(*_IMAGES)
 @expected_errors
 def images(inputs: tuple[str, ...], output: str, filters: tuple[str, ...], **options: Any) -> int:
     """Filter images: folders (walked whole, their tree is kept), files, quoted globs.

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from filterworks.cli.batch import execute, overridden, parsed_filters, with_options
+from filterworks.cli.batch import execute, overridden, parsed_filters, with_filters
 from filterworks.cli.console import expected_errors
 
 # Series need no linear algebra: NumPy's is not to start threads for it.
@@ -57,24 +57,12 @@ _SETTINGS = (
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="OUT",
-    help="Folder of the results, a file for one input file, or - for standard output.",
+@with_filters(
+    "Folder of the results, a file for one input file, or - for standard output.",
+    "A filter; several are applied in order. `filterworks filters --series` lists them.",
+    *_READING,
+    *_SETTINGS,
 )
-@click.option(
-    "-f",
-    "--filter",
-    "filters",
-    multiple=True,
-    required=True,
-    metavar="NAME[:key=value,...]",
-    help="A filter; several are applied in order. `filterworks filters --series` lists them.",
-)
-@with_options(*_READING, *_SETTINGS)
 @expected_errors
 def series(inputs: tuple[str, ...], output: str, filters: tuple[str, ...], **options: Any) -> int:
     """Filter tables along time: CSV and its kin (also .gz and .zst), Parquet; folders, files, quoted globs.

@@ -5,6 +5,7 @@ Neither library is imported unless one of its frames comes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -79,7 +80,14 @@ class PolarsFrame:
 
     def times(self, name: str | None) -> Array | None:
         """Return a column's times."""
-        return None if name is None else np.asarray(self._frame[name].to_numpy())
+        import polars
+
+        if name is None:
+            return None
+        column = self._frame[name]
+        if column.dtype == polars.Time:  # of which NumPy knows nothing
+            column = column.cast(polars.Duration("ns"))
+        return np.asarray(column.to_numpy())
 
     def groups(self, by: Sequence[str]) -> NDArray[np.int64]:
         """Return the number of each row's group."""
@@ -116,8 +124,9 @@ class PandasFrame:
     def __init__(self, frame: Any) -> None:
         self._frame = frame
         self.names: list[Any] = list(frame.columns)
+        counts = Counter(self.names)
         for name in self.names:
-            if self.names.count(name) > 1:
+            if counts[name] > 1:
                 raise ArgumentError(f"two columns are named {name!r}; rename one of them")
 
     def is_numeric(self, name: str) -> bool:
@@ -143,9 +152,9 @@ class PandasFrame:
     def times(self, name: str | None) -> Array | None:
         """Return a column's times; None: those of the index, if it has any."""
         column = self._frame.index if name is None else self._frame[name]
-        if _is_pandas_time(column.dtype):
-            return np.asarray(column.to_numpy(dtype=f"{column.dtype.kind}8[ns]"))
-        return None if name is None else np.asarray(column.to_numpy())
+        if name is None and not _is_pandas_time(column.dtype):
+            return None
+        return pandas_times(column)
 
     def groups(self, by: Sequence[str]) -> NDArray[np.int64]:
         """Return the number of each row's group."""
@@ -153,17 +162,43 @@ class PandasFrame:
 
     def replaced(self, results: Mapping[str, tuple[str, NDArray[np.float64]]]) -> Any:
         """Return a frame with new columns, nullable where their source is."""
-        frame = self._frame.copy()
+        import pandas
+
+        frame, added = self._frame.copy(), {}
         for name, (source, values) in results.items():
-            frame[name] = _pandas_column(values, self._frame[source])
-        return frame
+            column = _pandas_column(values, self._frame[source])
+            if source == name:
+                frame[name] = column
+            else:
+                added[name] = column
+        if not added:
+            return frame
+        # All at once: one by one pandas makes a piece of memory for each, and warns.
+        more = pandas.concat(list(added.values()), axis=1)
+        more.columns = list(added)
+        return pandas.concat([frame, more], axis=1).__finalize__(frame)
+
+
+def pandas_times(column: Any) -> Array:
+    """Return times of pandas, dates as ``datetime64`` whatever their zone."""
+    import pandas
+
+    if isinstance(column.dtype, pandas.PeriodDtype):
+        column = pandas.PeriodIndex(column).to_timestamp()
+    if _is_pandas_time(column.dtype):
+        return np.asarray(column.to_numpy(dtype=f"{column.dtype.kind}8[ns]"))
+    return np.asarray(column.to_numpy())
 
 
 def _is_pandas_time(dtype: Any) -> bool:
     import pandas
 
     types = pandas.api.types
-    return bool(types.is_datetime64_any_dtype(dtype) or types.is_timedelta64_dtype(dtype))
+    return bool(
+        types.is_datetime64_any_dtype(dtype)
+        or types.is_timedelta64_dtype(dtype)
+        or isinstance(dtype, pandas.PeriodDtype)
+    )
 
 
 def _pandas_column(values: NDArray[np.float64], source: Any) -> Any:

@@ -189,6 +189,13 @@ class SeriesChain:
         """
         return any(step.design.timed or step.design.clocked for step in self.steps)
 
+    def known(self, sampling: Sampling) -> Sampling:
+        """Return the sampling of a series with times as its filters must know it.
+
+        At most one sample has a time and no step; by distance it is its own neighbour.
+        """
+        return Sampling(False, 1.0, 1) if self.needs_time and sampling.step is None else sampling
+
     def stream(
         self,
         columns: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from filterworks.arguments import Array, NanPolicy, as_number, as_signal, compute_dtype
 from filterworks.errors import ArgumentError, ArgumentTypeError, must, unknown
-from filterworks.timeseries.adapters import Frame, PandasFrame, PolarsFrame, library
+from filterworks.timeseries.adapters import Frame, PandasFrame, PolarsFrame, library, pandas_times
 from filterworks.timeseries.chain import SeriesChain
 from filterworks.timeseries.options import Align, Options
 from filterworks.timeseries.sampling import JITTER, OrderError, Sampling, recognise
@@ -167,7 +168,7 @@ def _frame(
     time, by, columns = roles
     name, times = _find_time(frame, time, [*(by or []), *(columns or [])])
     chosen = _choose(frame, columns, by or [], name)
-    names = {one if suffix is None else f"{one}{suffix}": one for one in chosen}
+    names = {one if suffix is None else _suffixed(one, suffix): one for one in chosen}
     if suffix is not None:
         for new in names:
             if new in frame.names:
@@ -186,6 +187,11 @@ def _frame(
             message = f"column {chosen[error.column]!r}, row {row} {error.why}"
             raise SampleError(message, row, error.column, error.why) from None
     return frame.replaced({new: (old, results[:, k]) for k, (new, old) in enumerate(names.items())})
+
+
+def _suffixed(name: Any, suffix: str) -> Any:
+    """Return the name of a new column; of pandas' names in several levels the last one tells it."""
+    return (*name[:-1], f"{name[-1]}{suffix}") if isinstance(name, tuple) else f"{name}{suffix}"
 
 
 def _find_time(frame: Frame, time: Any, taken: list[str]) -> tuple[str | None, Any]:
@@ -232,7 +238,9 @@ def _as_seconds(times: Any, count: int) -> NDArray[np.float64] | None:
     """Return times as seconds from the first; NaN where one is missing."""
     if times is None:
         return None
-    array = np.asarray(times)
+    array = pandas_times(times) if library(times) == "pandas" else np.asarray(times)
+    if array.dtype.kind == "O" and array.size and all(isinstance(one, datetime.date) for one in array.flat):
+        array = np.array([_without_zone(one) for one in array.flat], "datetime64[us]").reshape(array.shape)
     if array.shape != (count,):
         raise ArgumentError(must("time", f"one time for each of the {count} samples", f"shape {array.shape}"))
     if array.dtype.kind in "mM":
@@ -241,6 +249,13 @@ def _as_seconds(times: Any, count: int) -> NDArray[np.float64] | None:
     if array.dtype.kind not in "iuf":
         raise ArgumentTypeError(must("time", "dates, or numbers that are seconds", array.dtype.name))
     return array.astype(np.float64)
+
+
+def _without_zone(moment: datetime.date) -> datetime.date:
+    """Return a moment in UTC where it has a zone; a date as it is."""
+    if isinstance(moment, datetime.datetime) and moment.tzinfo is not None:
+        return moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    return moment
 
 
 def _sampled(
@@ -263,4 +278,6 @@ def _whole(
     seconds: NDArray[np.float64] | None,
     sampling: Sampling,
 ) -> NDArray[np.float64]:
+    if seconds is not None:
+        sampling = chain.known(sampling)
     return chain.stream(rows.shape[1], sampling, options).whole(rows, seconds)

@@ -83,15 +83,15 @@ def as_length(name: str, value: object, *, whole: bool = True) -> Length:
     return Length(number, False, f"{number:g}")
 
 
-def _seconds(name: str, value: str) -> float:
+def _seconds(name: str, value: str, accepted: str = _ACCEPTED) -> float:
     found = _TIMED.fullmatch(value)
     unit = found and UNITS.get(found[2].lower().replace("µ", "u"))
     if not found or not unit:
-        raise ArgumentError(must(name, _ACCEPTED, value))
+        raise ArgumentError(must(name, accepted, value))
     try:
         seconds = float(found[1]) * unit
     except ValueError:
-        raise ArgumentError(must(name, _ACCEPTED, value)) from None
+        raise ArgumentError(must(name, accepted, value)) from None
     if not 0 < seconds < math.inf:
         raise ArgumentError(must(name, "longer than nothing", value))
     return seconds
@@ -105,4 +105,6 @@ def as_seconds(name: str, value: object) -> float:
     >>> as_seconds("step", "2ms"), as_seconds("step", 3)
     (0.002, 3.0)
     """
-    return _seconds(name, value) if isinstance(value, str) else as_number(name, value, above=0)
+    if isinstance(value, str):
+        return _seconds(name, value, _ACCEPTED.removeprefix("a number of samples, or "))
+    return as_number(name, value, above=0)

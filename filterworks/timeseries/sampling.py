@@ -63,6 +63,8 @@ class Sampling:
 
     def known_step(self, what: str) -> float:
         """Return the step of an evenly timed series; `what` needs it, for the error."""
+        if not self.regular and self.length == 1:
+            raise ArgumentError(f"{what} needs at least two samples: one alone has no step")
         if not self.regular:
             raise ArgumentError(
                 f"{what} needs evenly spaced times, and these are uneven; resample first, for example to "

@@ -1,5 +1,6 @@
 """Tables through the batch: real files, real processes, against pandas and scipy."""
 
+import datetime
 import gzip
 import os
 import random
@@ -599,3 +600,133 @@ def test_memory_stays_flat_for_ten_times_the_rows(tmp_path, long_table):
     # In blocks so small that the short table too has more of them than are ever in flight.
     peaks = [peak(source, f"{n}.out.csv", 1 << 19) for n, source in enumerate((small, large))]
     assert peaks[1] < peaks[0] + 60
+
+
+@pytest.mark.parametrize("rows", [4, 700_000])
+def test_a_bad_value_in_parquet_ends_its_file_and_the_rest_goes_on(tmp_path, process, rows):
+    base = tmp_path / "in"
+    base.mkdir()
+    values = np.arange(float(rows))
+    values[-2] = np.inf
+    pl.DataFrame({"x": values}).write_parquet(base / "a.parquet")
+    pl.DataFrame({"x": [1.0, 4, 1]}).write_parquet(base / "b.parquet")
+    run = process("series", base, "-o", tmp_path / "out", "-f", "median:window=3", "--json")
+    err = run.communicate(timeout=120)[1]
+    assert run.returncode == 1
+    assert f"a.parquet: row {rows - 1}, column 'x': the value is infinite" in err
+    assert pl.read_parquet(tmp_path / "out" / "b.parquet")["x"].to_list() == [1, 1, 1]
+    assert not (tmp_path / "out" / "a.parquet").exists()
+
+
+def test_groups_are_told_by_what_their_cells_say(tmp_path, command, monkeypatch):
+    ids = ["a", '"a"', '"b,c"', "a", '"b,c"', '"a"', '"b\n""c"""', '"b,c"', '"b\n""c"""']
+    x = [3.0, 5, 1, 4, 8, 9, 2, 6, 7]
+    (tmp_path / "a.csv").write_text("id,x\n" + "".join(f"{i},{v}\n" for i, v in zip(ids, x, strict=True)))
+    # In blocks of their own, what stands for a delimiter inside of quotes may be another sign.
+    for number, size in enumerate((1 << 20, 1)):
+        monkeypatch.setattr(text, "BLOCK", size)
+        out = tmp_path / f"{number}.csv"
+        assert command("series", tmp_path / "a.csv", "-o", out, "-f", "cumulative", "--by", "id").code == 0
+        frame = pd.read_csv(tmp_path / "a.csv")
+        assert column(out, "x").tolist() == frame.groupby("id")["x"].cumsum().tolist()
+        assert [line.rpartition(",")[0] for line in out.read_text().splitlines()[1:]] == [
+            line.rpartition(",")[0] for line in (tmp_path / "a.csv").read_text().splitlines()[1:]
+        ]
+
+
+@pytest.mark.parametrize("times", ["whole", "broken"])
+@pytest.mark.parametrize("method", ["mean", "linear"])
+def test_even_times_do_not_depend_on_blocks(tmp_path, command, monkeypatch, method, times):
+    rng = np.random.default_rng(2)
+    seconds = np.sort(rng.choice(400, 90, replace=False)) + (0.5 if times == "broken" else 0)
+    groups = rng.integers(0, 3, 90)
+    written = [f"{t:g}" if times == "whole" else f"{t:.1f}" for t in seconds]
+    rows = "".join(f'{t},"g,{g}",{g * 100 + float(t)}\n' for t, g in zip(written, groups, strict=True))
+    (tmp_path / "a.csv").write_text("t,id,x\n" + rows)
+    made = []
+    for number, size in enumerate((1 << 20, 1, 200)):
+        monkeypatch.setattr(text, "BLOCK", size)
+        out = tmp_path / f"{number}.csv"
+        arguments = ("-f", "median:window=1", "--by", "id", "--columns", "x", "--resample", "4s")
+        run = command("series", tmp_path / "a.csv", "-o", out, *arguments, "--method", method)
+        assert run.code == 0, run.err
+        made.append(out.read_bytes())
+    assert made[1:] == made[:1] * 2
+    frame = pd.read_csv(tmp_path / "0.csv", dtype={"t": str})
+    assert frame["id"].drop_duplicates().tolist() == [f"g,{g}" for g in dict.fromkeys(groups.tolist())]
+    assert frame["t"].str.contains(".", regex=False).all() == (times == "broken")
+    for name, part in frame.groupby("id", sort=False):
+        first = seconds[groups == int(name[2:])][0]
+        np.testing.assert_array_equal(part["t"].astype(float), first + 4.0 * np.arange(len(part)))
+        if method == "linear":
+            np.testing.assert_allclose(part["x"], int(name[2:]) * 100 + part["t"].astype(float))
+
+
+def test_nanoseconds_since_1970_stay_exact_on_even_times(tmp_path, command):
+    start = 1_700_000_000_000_000_001
+    (tmp_path / "a.csv").write_text("t,x\n" + "".join(f"{start + 100 * n},{n}\n" for n in range(5)))
+    arguments = ("-f", "mean:window=1", "--resample", "200ns", "--time", "t", "--method", "nearest")
+    assert command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", *arguments).code == 0
+    times = [int(line.split(",")[0]) for line in (tmp_path / "b.csv").read_text().splitlines()[1:]]
+    assert times == [start, start + 200, start + 400]
+
+
+def test_whole_times_in_parquet_may_get_a_broken_step(tmp_path, command):
+    pl.DataFrame({"t": [0, 2, 4], "x": [0.0, 1, 2]}).write_parquet(tmp_path / "a.parquet")
+    arguments = ("-f", "median:window=1", "--time", "t", "--method", "linear", "--resample")
+    for step, dtype, count in (("0.5s", pl.Float64, 9), ("1s", pl.Int64, 5)):
+        out = tmp_path / f"{step}.parquet"
+        run = command("series", tmp_path / "a.parquet", "-o", out, *arguments, step)
+        assert run.code == 0, run.err
+        got = pl.read_parquet(out)
+        assert got["t"].dtype == dtype
+        assert got["t"].to_list() == np.linspace(0, 4, count).tolist()
+        assert got["x"].to_list() == np.linspace(0, 2, count).tolist()
+
+
+def test_a_result_that_is_missing_keeps_the_quotes_of_its_value(tmp_path, command, monkeypatch):
+    (tmp_path / "a.csv").write_text('x\n"1"\nNaN\n"3"\n5\n"7"\n""\n')
+    for number, size in enumerate((1 << 20, 1)):
+        monkeypatch.setattr(text, "BLOCK", size)
+        out = tmp_path / f"{number}.csv"
+        run = command("series", tmp_path / "a.csv", "-o", out, "-f", "difference")
+        assert run.code == 0, run.err
+        assert out.read_text() == 'x\n""\nNaN\n""\n2.0\n"2.0"\n""\n'
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (["--method", "linear"], "[series] method: says how to resample; it needs resample too"),
+    (["--method", "linear", "--resample", "3"], "`step` must be a time such as 30s (ns, us, ms, s, min, h, d); got '3'"),
+])  # fmt: skip
+def test_a_method_needs_the_step_to_resample_to(tmp_path, command, options, words):
+    (tmp_path / "a.csv").write_text("t,x\n0,1\n1,2\n")
+    run = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=3", *options)
+    assert run.code == 2
+    assert words in run.err
+    assert "needs resample" in run.err or run.err.count("\n") == 1
+
+
+def test_one_row_has_no_rate(tmp_path, command):
+    (tmp_path / "a.csv").write_text("time,x\n2024-01-01,1\n")
+    run = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "lowpass:cutoff=0.1Hz")
+    assert run.code == 1
+    assert "a.csv: lowpass: a cut-off frequency needs at least two samples: one alone has no step" in run.err
+
+
+def test_spans_and_times_of_the_day_in_parquet(tmp_path, command):
+    spans = [datetime.timedelta(hours=2 * hour) for hour in range(3)]
+    clocks = [datetime.time(2 * hour, 0, 0, 1) for hour in range(3)]
+    for times in (spans, clocks):
+        pl.DataFrame({"at": times, "x": [0.0, 2, 8]}).write_parquet(tmp_path / "a.parquet")
+        out = tmp_path / "b.parquet"
+        arguments = ("series", tmp_path / "a.parquet", "-o", out, "--overwrite", "--force", "-f")
+        run = command(*arguments, "derivative:per=h")
+        assert run.code == 0, run.err
+        assert pl.read_parquet(out)["x"].to_list() == [1, 2, 3]
+        assert pl.read_parquet(out)["at"].to_list() == times
+        run = command(*arguments, "median:window=1", "--resample", "4h", "--method", "nearest")
+        assert run.code == 0, run.err
+        assert pl.read_parquet(out).rows() == [(times[0], 0.0), (times[2], 8.0)]
+    pl.DataFrame({"at": clocks[::-1], "x": [0.0, 2, 8]}).write_parquet(tmp_path / "a.parquet")
+    run = command(*arguments, "mean:window=3")
+    assert "a.parquet: row 2, column 'at': 02:00:00.000001 is not after 04:00:00.000001 on row 1;" in run.err

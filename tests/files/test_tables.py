@@ -22,7 +22,8 @@ def rewritten(
     out = io.BytesIO()
     table = open_table(path, Reading(**reading))
     names = select(table.columns, columns, [])
-    kept = [one for one in table.names if suffix is not None or one not in names]
+    replaced = frozenset(names if suffix is None else ())
+    kept = [one for one in table.names if one not in replaced]
     with ThreadPoolExecutor(2) as executor:
         writer = write_table(path, out, table, names, suffix, executor, name)
         for block in table.blocks(names, kept, executor, size=size):
@@ -211,6 +212,11 @@ def test_added_columns_leave_the_others_as_they_are(table):
     (b"\n1,2\n", "line 1: is blank"),
     (b'"a,b\n1,2\n', "line 1: a quote opens here and never closes"),
     (b'a,x;""y\rz\n1\n', "line 2: has 1 field where the header has 2"),
+    (b"a,b\n1,x\n\xe9,2\n3\n", "line 3, column 'a': byte 0xe9 is not UTF-8"),
+    (b"a,b\n1,x\n3\n\xe9,2\n", "line 3: has 1 field where the header has 2"),
+    (b"a,b\n1,x\n" + b"1.5," * 600_000 + b"\n2,y\n", "line 3: has 600001 fields where the header has 2"),
+    (b"a,b\n1,x\n" + b'"1",' * 600_000 + b"\n2,y\n", "line 3: has 600001 fields where the header has 2"),
+    (b'a,b"c\n' + b"1,2\n" * 300_000, "line 1: a quote in the header does not close within 1048576 bytes"),
 ])  # fmt: skip
 @pytest.mark.parametrize("size", [1, 1 << 20])
 def test_what_is_wrong_is_named_with_file_line_and_column(table, data, words, size):
@@ -303,3 +309,30 @@ def test_kinds_of_columns_and_their_choice(table):
         select(found, ["dtype:flot"], [])
     with pytest.raises(ArgumentError, match="no column here holds numbers"):
         select([Column("s", "text")], None, [])
+
+
+@pytest.mark.parametrize(("cell", "columns"), [(b"c%d", 100_000), (b"x", 9_000), (b'"a,b"', 9_000)])
+def test_a_row_of_a_table_may_have_very_many_columns(table, cell, columns):
+    names = b",".join(b"column-%d" % n for n in range(columns))
+    first = cell if b"%" not in cell else b"7"
+    rows = [first + b"".join(b",%d.5" % (n + row) for n in range(1, columns)) for row in range(3)]
+    data = names + b"\n" + b"\n".join(rows) + b"\n"
+    path = table(data)
+    assert len(select(open_table(path, Reading()).columns, None, [])) == columns - (first == cell)
+    assert rewritten(path, ["column-[1-9]*"]) == data
+    assert rewritten(path, ["column-7"], suffix="+").splitlines()[-1] == rows[-1] + b",9.5"
+
+
+def test_kinds_are_those_of_the_first_rows_however_long_these_are(table):
+    wide = b"," * 100_000  # three rows do not fit into what is read first
+    path = table(
+        b"a,b" + b"".join(b",column %d" % n for n in range(100_000)) + b"\n" + (b"1,x" + wide + b"\n") * 3
+    )
+    columns = open_table(path, Reading()).columns
+    assert [column.kind for column in columns[:3]] == ["integer", "text", "empty"]
+
+
+def test_an_unknown_column_of_very_many_does_not_name_them_all():
+    columns = [Column(f"c{n}", "float") for n in range(1000)]
+    with pytest.raises(ArgumentError, match=r"did you mean 'c999' .*c98, c99, … \(1000 in all\)$"):
+        select(columns, ["c9999"], [])

@@ -232,3 +232,47 @@ def test_empty_frames_stay_empty(table):
         )
         got = fw.series(frame, "mean:window=3", by="sensor", columns="level")
         assert got.shape == frame.shape
+
+
+def test_many_new_columns_of_pandas_come_at_once():
+    frame = pd.DataFrame(np.arange(600.0).reshape(3, 200), index=[1, 1, 2])
+    frame.attrs["origin"] = "here"
+    result = fw.series(frame, "mean:window=1", suffix="_smooth")  # pandas warns if they come one by one
+    assert list(result.columns) == [*range(200), *(f"{n}_smooth" for n in range(200))]
+    assert result.attrs == frame.attrs
+    assert list(result.index) == [1, 1, 2]
+    np.testing.assert_array_equal(result.to_numpy()[:, 200:], frame.to_numpy())
+
+
+def test_names_in_several_levels_get_the_suffix_in_the_last():
+    columns = pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")], names=["place", "what"])
+    result = fw.series(pd.DataFrame(np.eye(2), columns=columns), "mean:window=1", suffix="_s")
+    assert list(result.columns) == [("a", "x"), ("a", "y"), ("a", "x_s"), ("a", "y_s")]
+
+
+@pytest.mark.parametrize("times", [
+    [datetime.datetime(2024, 1, 1, hour) for hour in range(3)],
+    [datetime.datetime(2024, 1, 1, 2 + hour, tzinfo=datetime.timezone(datetime.timedelta(hours=2))) for hour in range(3)],
+    pd.date_range("2024-01-01", periods=3, freq="h", tz="Europe/Berlin"),
+    pd.period_range("2024-01-01", periods=3, freq="h"),
+    pl.Series([datetime.time(hour) for hour in range(3)]).cast(pl.Duration("ns")),
+])  # fmt: skip
+def test_times_of_an_array_come_in_every_type(times):
+    np.testing.assert_allclose(fw.series([0.0, 1, 4], "derivative:per=h", time=times), [1, 2, 3])
+
+
+def test_periods_and_times_of_the_day_are_times():
+    values = pd.Series([0.0, 1, 4], index=pd.period_range("2024-01-01", periods=3, freq="D"))
+    result = fw.series(values, "derivative:per=d")
+    assert result.tolist() == [1, 2, 3]
+    assert result.index.equals(values.index)
+    frame = pl.DataFrame({"at": [datetime.time(hour) for hour in range(3)], "x": [0.0, 1, 4]})
+    assert fw.series(frame, "derivative:per=h")["x"].to_list() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_hardly_any_samples_have_no_step_and_need_none(count):
+    index = pd.date_range("2024-01-01", periods=count, freq="h", tz="UTC")
+    frame = pd.DataFrame({"x": np.ones(count)}, index=index)
+    for chain in ("mean:window=3h", "gaussian:sigma=1h", "median:window=1h", "exponential:halflife=1h"):
+        assert fw.series(frame, chain).equals(frame)

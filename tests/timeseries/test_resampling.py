@@ -98,7 +98,7 @@ def test_refusals():
         Resampler(1, "man")
     with pytest.raises(ArgumentError, match="`step` must be a finite number above 0"):
         Resampler(0)
-    with pytest.raises(ArgumentError, match="`step` must be a number of samples, or a time"):
+    with pytest.raises(ArgumentError, match="`step` must be a time such as 30s"):
         Resampler("1 parsec")
     with pytest.raises(ArgumentError, match="`values` must be one row of 1 columns for each time"):
         Resampler(1).push([0, 1], [[1], [2], [3]])

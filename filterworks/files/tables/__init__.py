@@ -22,7 +22,7 @@ from filterworks.files.tables.options import (
     select,
 )
 from filterworks.files.tables.parquet import MAGIC, ParquetTable, ParquetWriter
-from filterworks.files.tables.sorting import sorted_parquet, sorted_text
+from filterworks.files.tables.sorting import in_groups, sorted_parquet, sorted_text
 from filterworks.files.tables.text import TextTable
 from filterworks.files.tables.times import TimeFormat, find_format, is_time_name, is_time_text
 from filterworks.files.tables.writing import TableWriter, TextWriter
@@ -43,6 +43,7 @@ __all__ = [
     "TimeFormat",
     "copy_rows",
     "find_format",
+    "in_groups",
     "is_time_name",
     "is_time_text",
     "open_table",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filterworks.arguments import Array
 from filterworks.errors import FileError
 from filterworks.files.tables.plain import Plain
-from filterworks.files.tables.quoting import Disguise
+from filterworks.files.tables.quoting import Disguise, unquoted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -81,6 +81,10 @@ class Block:
     def line(self, row: int) -> int:
         """Return the physical line of a row."""
         return self.first_line + (row if self.starts is None else int(self.starts[row]))
+
+    def bare(self, text: str) -> str:
+        """Return what one of its texts says: without quotes, what stood inside of them as it was."""
+        return text if self.disguise is None else unquoted(self.disguise.undo_text(text))
 
     def text(self, position: int) -> pl.Series:
         """Return the untouched column at a position of the table."""

@@ -36,7 +36,8 @@ def copy_rows(
         import polars as pl
 
         empty = pl.DataFrame(schema={name: table.schema[name] for name in names})
-        typed = [_as_time(frame, names[0], table.schema[names[0]]) for frame in frames]
+        dtype = table.schema[names[0]]
+        typed = [_as_time(frame, names[0], dtype) for frame in frames]
         pl.concat(typed or [empty]).write_parquet(place)
         return ParquetTable(place, table.shown)
     dialect = table.dialect
@@ -61,6 +62,13 @@ def _as_time(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.DataFrame
     """Return the frame with its times, which are UTC, in the dtype that they came in."""
     import polars as pl
 
+    if dtype.is_integer() and frame[name].str.contains(".", literal=True).any():
+        dtype = pl.Float64()  # a step between whole counts
+    if dtype in (pl.Duration, pl.Time):
+        spans = pl.col(name).dt.cast_time_unit("ns").to_physical()
+        return frame.with_columns(
+            spans.cast(pl.Time() if dtype == pl.Time else pl.Duration("ns")).cast(dtype)
+        )
     zone = getattr(dtype, "time_zone", None)
     times = pl.col(name).dt.replace_time_zone("UTC").dt.convert_time_zone(zone) if zone else pl.col(name)
     return frame.with_columns(times.cast(dtype))

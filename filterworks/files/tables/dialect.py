@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filterworks.errors import FileError
 from filterworks.files.tables.options import Reading
-from filterworks.files.tables.quoting import NEWLINE, QUOTE, RETURN, last_line_end
+from filterworks.files.tables.quoting import NEWLINE, QUOTE, RETURN, last_line_end, unquoted
 
 BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ",;\t|"
@@ -81,6 +81,8 @@ def recognise(path: Path, start: bytes, whole: bool, reading: Reading) -> Dialec
     body = start[len(mark) :]
     end = _first_line_end(body, reading.quotes)
     if not end and not whole:
+        if reading.quotes and QUOTE in body:
+            raise FileError(f"{path}: line 1: a quote in the header does not close within {len(start)} bytes")
         raise FileError(f"{path}: line 1: no line ends within the first {len(start)} bytes; is this a table?")
     if not end and RETURN in body:
         raise FileError(f"{path}: its lines end in CR alone, as on old Macintoshes; convert it first")
@@ -101,9 +103,14 @@ def recognise(path: Path, start: bytes, whole: bool, reading: Reading) -> Dialec
 
 
 def _first_line_end(body: bytes, quotes: bool) -> int:
-    position = body.find(NEWLINE) + 1
-    while position and quotes and body.count(QUOTE, 0, position) % 2:
-        position = body.find(NEWLINE, position) + 1
+    """Return the position after the first line end outside of quotes, or 0."""
+    position, opened = body.find(NEWLINE) + 1, False
+    start = 0
+    while position and quotes:
+        opened ^= bool(body.count(QUOTE, start, position) % 2)
+        if not opened:
+            break
+        start, position = position, body.find(NEWLINE, position) + 1
     return position
 
 
@@ -138,12 +145,7 @@ def split_line(line: str, delimiter: str, quotes: bool) -> list[str]:
             first, *others = part.split(delimiter)
             fields[-1] += first
             fields += others
-    return [_bare(field) for field in fields]
-
-
-def _bare(field: str) -> str:
-    enclosed = len(field) > 1 and field.startswith('"') and field.endswith('"')
-    return field[1:-1].replace('""', '"') if enclosed else field
+    return [unquoted(field) for field in fields]
 
 
 def _delimiter(path: Path, body: bytes, end: int, quotes: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from filterworks.errors import ArgumentError, must, unknown
@@ -106,18 +106,18 @@ def select(columns: Sequence[Column], patterns: Sequence[str] | None, apart: Seq
     >>> select(table, ["t?"], ["time"]), select(table, ["dtype:integer"], []), select(table, None, ["n"])
     (['t1', 't2'], ['t2', 'n'], ['t1', 't2'])
     """
-    free = [column for column in columns if column.name not in apart]
+    others, names = frozenset(apart), dict.fromkeys(column.name for column in columns)
+    free = [column for column in columns if column.name not in others]
     if patterns is None:
         chosen = {column.name for column in free if column.is_numeric}
         if not chosen:
             raise ArgumentError("no column here holds numbers; name those to filter with --columns")
     else:
-        chosen = {name for pattern in patterns for name in _matching(columns, free, pattern)}
+        chosen = {name for pattern in patterns for name in _matching(names, free, pattern)}
     return [column.name for column in columns if column.name in chosen]
 
 
-def _matching(columns: Sequence[Column], free: Sequence[Column], pattern: str) -> list[str]:
-    names = [column.name for column in columns]
+def _matching(names: Collection[str], free: Sequence[Column], pattern: str) -> list[str]:
     if pattern in names:
         return [pattern]
     label, _, kind = pattern.partition(":")

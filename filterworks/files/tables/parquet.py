@@ -20,7 +20,8 @@ from filterworks.files.tables.options import Column
 if TYPE_CHECKING:
     import polars as pl
 
-ROWS = 1 << 18
+# Rows of a block at most; of wide tables as many as hold so many values, but some at least.
+ROWS, _VALUES, _LEAST = 1 << 18, 1 << 22, 1 << 6
 MAGIC = b"PAR1"
 # Values that are looked at to find out how a time is told.
 _SAMPLE = 100
@@ -42,6 +43,9 @@ class ParquetTable:
         How much of the file the reading that is going on has read.
     """
 
+    # What messages count.
+    unit = "row"
+
     def __init__(self, path: Path, shown: Path | None = None) -> None:
         self.path, self.shown, self.share = path, shown or path, 0.0
 
@@ -60,6 +64,11 @@ class ParquetTable:
         """Of the columns."""
         return tuple(self.schema)
 
+    @property
+    def row_size(self) -> int:
+        """Bytes of a row, roughly."""
+        return 8 * max(len(self.schema), 1)
+
     @cached_property
     def columns(self) -> list[Column]:
         """The columns with their kinds."""
@@ -67,7 +76,7 @@ class ParquetTable:
 
     def fault(self, line: int, column: str | None, message: str) -> FileError:
         """Return the error that names file, row and column."""
-        place = f"{self.shown}: row {line}" + (f", column {column!r}" if column is not None else "")
+        place = f"{self.shown}: {self.unit} {line}" + (f", column {column!r}" if column is not None else "")
         return FileError(f"{place}: {message}")
 
     def sample(self, name: str) -> list[str]:
@@ -94,7 +103,7 @@ class ParquetTable:
 
         wanted = list(dict.fromkeys([*values, *texts]))
         scan = pl.scan_parquet(self.path).select(wanted)
-        start, size = 0, size or ROWS
+        start, size = 0, size or min(ROWS, max(_VALUES // len(self.schema), _LEAST))
         batches = (scan.slice(first, size) for first in range(0, self._rows, size))
         ahead = executor.submit(_collected, next(batches)) if self._rows else None
         while ahead is not None:
@@ -163,6 +172,7 @@ class ParquetWriter:
         self._names, self._columns, self._suffix = table.names, list(columns), suffix
         self._frames: queue.Queue[pl.DataFrame | None] = queue.Queue(2)
         self._failure: BaseException | None = None
+        self._ended = False
         schema = dict(table.schema)
         for name in columns:
             schema[name + (suffix or "")] = pl.Float64()
@@ -175,10 +185,16 @@ class ParquetWriter:
 
         try:
             register_io_source(self._source, schema=self._schema).sink_parquet(path)
-        except BaseException as error:  # told by the thread that feeds this one
+        except BaseException as error:  # told by the thread that feeds this one, which must not wait
             self._failure = error
-        while self._failure is not None and self._frames.get() is not None:
-            pass
+            while self._next() is not None:
+                pass
+
+    def _next(self) -> pl.DataFrame | None:
+        """Return the next frame; None once, and ever after, they have come to their end."""
+        frame = None if self._ended else self._frames.get()
+        self._ended = frame is None
+        return frame
 
     def _source(
         self,
@@ -187,7 +203,7 @@ class ParquetWriter:
         n_rows: int | None,
         batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
-        while (frame := self._frames.get()) is not None:
+        while (frame := self._next()) is not None:
             yield frame
 
     def write(self, block: Block, results: Array) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from filterworks.arguments import Array
 from filterworks.files.tables.block import Block, CellError
 from filterworks.files.tables.dialect import BOM, Dialect, not_utf8
+from filterworks.files.tables.options import Reading
 from filterworks.files.tables.plain import Text, scan
 from filterworks.files.tables.quoting import (
     NEWLINE,
@@ -155,15 +157,10 @@ class Parser:
         try:
             frame = self._read(text, wanted, {}, back)
         except pl.exceptions.PolarsError as error:
-            raise self._explained(text, back, error) from None
+            raise self._explained(text, error) from None
         block = Block(np.empty((frame.height, len(layout.values)), order="F"), frame)
-        worst: CellError | None = None
-        for place, position in enumerate(layout.values):
-            found = self._numbers(block, place, position, back)
-            if found is not None and (worst is None or found.row < worst.row):
-                worst = found
-        if worst is not None:
-            raise worst
+        if layout.values:
+            self._fill(block, frame, back)
         kept = {*map(str, layout.texts), *({ENDS} if back is not None and back.ends else ())}
         block.frame = frame.select(name for name in frame.columns if name in kept)
         return block
@@ -181,10 +178,11 @@ class Parser:
             schema[ENDS] = pl.String()
         names = list(schema)
         last = len(names) - 1
-        taken = [n for n, name in enumerate(names) if n in wanted or n == last or name == ENDS]
+        taken = sorted({*wanted, last})
         # polars drops a byte order mark wherever a block begins: a row before it keeps it.
         guard = (dialect.delimiter * last + NEWLINE) if text.startswith(BOM) else b""
-        frame = pl.read_csv(
+        self._check_fields(text, len(names))
+        return pl.read_csv(
             guard + text if guard else text,
             has_header=False,
             schema=schema,
@@ -192,43 +190,46 @@ class Parser:
             separator=dialect.delimiter.decode(),
             quote_char=None,
         ).slice(1 if guard else 0)
-        if frame[names[-1]].null_count():
-            _check_fields(text, dialect.delimiter, len(names), count)
-        return frame
 
-    def _numbers(self, block: Block, place: int, position: int, back: Disguise | None) -> CellError | None:
-        """Fill in the values of one column; return what is wrong with its first bad text."""
-        import polars as pl
-
-        raw = block.text(position).fill_null("")
+    def _fill(self, block: Block, frame: pl.DataFrame, back: Disguise | None) -> None:
+        """Fill in the values, all columns at once: one by one, thousands of them take their time."""
+        positions = self.layout.values
+        raw = one_under_another(frame, positions)
         text = raw
-        if back is not None:
+        if back is not None and self.layout.dialect.quotes:
+            text = raw.str.strip_chars('"')
             quoted = raw.str.starts_with('"')
-            if quoted.any():
-                block.quoted[position] = quoted
-                text = text.str.strip_chars('"')
+            for place in _columns_with(quoted, len(positions)):
+                block.quoted[positions[place]] = quoted.slice(place * frame.height, frame.height)
         text = text.str.strip_chars()
         values = numbers_of(text, self.layout.decimal)
         missing = missing_among(text, values, self.layout.null)
         bad = values.is_null() & ~missing
         if bad.any():
-            row = int(bad.arg_true()[0])
-            shown = back.undo_text(raw[row]) if back is not None else raw[row]
-            shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
-            name = self.layout.dialect.names[position]
-            return CellError(
-                f"{shown!r} is not a number (missing values are empty, NaN, or named with --null; "
-                "--columns chooses others)",
-                row,
-                name,
-            )
-        block.values[:, place] = values.set(missing, None).to_numpy()
-        if missing.any() and (raw.filter(missing) != "").any():
-            block.missing[position] = pl.select(pl.when(missing).then(raw).otherwise(pl.lit(""))).to_series()
-        return None
+            row, place = np.argwhere(_by_column(bad, len(positions)).T)[0].tolist()
+            raise self._no_number(raw[place * frame.height + row], row, positions[place], back)
+        block.values[:] = _by_column(values.set(missing, None), len(positions)).T
+        written = missing & (raw != "")
+        for place in _columns_with(written, len(positions)):
+            texts = raw.set(~missing, "").slice(place * frame.height, frame.height)
+            block.missing[positions[place]] = texts
 
-    def _explained(self, text: bytes, back: Disguise | None, error: Exception) -> CellError:
+    def _no_number(self, text: str, row: int, position: int, back: Disguise | None) -> CellError:
+        shown = back.undo_text(text) if back is not None else text
+        shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
+        return CellError(
+            f"{shown!r} is not a number (missing values are empty, NaN, or named with --null; "
+            "--columns chooses others)",
+            row,
+            self.layout.dialect.names[position],
+        )
+
+    def _explained(self, text: bytes, error: Exception) -> CellError:
         """Return what is wrong with lines that polars refuses, and where."""
+        return self._not_utf8(text) or CellError(" ".join(str(error).split())[:200], 0)
+
+    def _not_utf8(self, text: bytes) -> CellError | None:
+        """Return where the first byte is that is not UTF-8, if there is one."""
         try:
             text.decode()
         except UnicodeDecodeError as wrong:
@@ -237,12 +238,26 @@ class Parser:
             place = text.count(self.layout.dialect.delimiter, start, wrong.start)
             names = self.layout.dialect.names
             return CellError(not_utf8(text, wrong.start), row, names[min(place, len(names) - 1)])
-        count = len(self.layout.dialect.names)
-        try:
-            _check_fields(text, self.layout.dialect.delimiter, count + bool(back and back.ends), count)
-        except CellError as found:
-            return found
-        return CellError(" ".join(str(error).split())[:200], 0)
+        return None
+
+    def _check_fields(self, text: bytes, fields: int) -> None:
+        """Refuse a row with too few or too many fields, before polars takes much time over it.
+
+        `fields` is what a row has here, the last of which may say how lines end.
+        """
+        signs = np.frombuffer(text, np.uint8)
+        ends = np.flatnonzero(signs == NEWLINE[0])
+        marks = np.flatnonzero(signs == self.layout.dialect.delimiter[0])
+        counts = np.diff(np.searchsorted(marks, ends), prepend=0) + 1
+        wrong = np.flatnonzero(counts != fields)
+        if not wrong.size:
+            return
+        row, shown = int(wrong[0]), len(self.layout.dialect.names)
+        start, end = int(ends[row - 1]) + 1 if row else 0, int(ends[row])
+        got = int(counts[row]) - (fields - shown)
+        blank = got == 1 and not text[start:end].strip()
+        what = "is blank" if blank else f"has {got} field{'s' * (got != 1)}"
+        raise self._not_utf8(text[:end]) or CellError(f"{what} where the header has {shown}", row)
 
 
 def _has_blanks(text: bytes, dialect: Dialect) -> bool:
@@ -250,6 +265,40 @@ def _has_blanks(text: bytes, dialect: Dialect) -> bool:
     blank = b" \t\v\f".replace(dialect.delimiter, b"")
     around = re.escape(dialect.delimiter) + b"\r\n"
     return re.search(b"(?:^|[%s])[%s]+[%s]" % (around, blank, around), text) is not None
+
+
+def one_under_another(frame: pl.DataFrame, positions: Sequence[int]) -> pl.Series:
+    """Return the texts of columns, those of the first before those of the second."""
+    return frame.unpivot(on=[str(position) for position in positions])["value"].fill_null("")
+
+
+def _by_column(series: pl.Series, columns: int) -> Array:
+    """Return what :func:`one_under_another` gave, a line for each column."""
+    return np.asarray(series.to_numpy()).reshape(columns, -1)
+
+
+def _columns_with(marks: pl.Series, columns: int) -> list[int]:
+    """Return which columns hold a mark."""
+    found: list[int] = np.flatnonzero(_by_column(marks, columns).any(axis=1)).tolist()
+    return found
+
+
+def kinds_of(frame: pl.DataFrame, columns: int, reading: Reading, *, quoted: bool) -> list[str]:
+    """Return what the texts of each column are: the narrowest kind that fits them all."""
+    import polars as pl
+
+    text = one_under_another(frame, range(columns)).str.strip_chars()
+    if quoted:
+        text = text.str.strip_chars('"').str.strip_chars()
+    numbers = numbers_of(text, reading.decimal)
+    missing = missing_among(text, numbers, reading.null)
+    words = _by_column(numbers.is_null() & ~missing, columns).sum(axis=1)
+    there = _by_column(~missing, columns).sum(axis=1)
+    broken = _by_column(text.cast(pl.Int64, strict=False).is_null() & ~missing, columns).any(axis=1)
+    kinds = np.where(broken, "float", "integer")
+    kinds = np.where(words > 0, np.where(2 * words < there, "mixed", "text"), kinds)
+    found: list[str] = np.where(there == 0, "empty", kinds).tolist()
+    return found
 
 
 def numbers_of(text: pl.Series, decimal: str) -> pl.Series:
@@ -279,23 +328,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _check_fields(text: bytes, delimiter: bytes, fields: int, shown: int) -> None:
-    """Refuse a row with too few or too many fields."""
-    signs = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero(signs == NEWLINE[0])
-    marks = np.flatnonzero(signs == delimiter[0])
-    counts = np.diff(np.searchsorted(marks, ends), prepend=0) + 1
-    wrong = np.flatnonzero(counts != fields)
-    if wrong.size:
-        row = int(wrong[0])
-        extra = fields - shown
-        start = int(ends[row - 1]) + 1 if row else 0
-        got = int(counts[row]) - extra
-        blank = not text[start : int(ends[row])].strip()
-        what = "is blank" if blank and got == 1 else f"has {got} field{'s' * (got != 1)}"
-        raise CellError(f"{what} where the header has {shown}", row)
 
 
 def _starts(text: bytes, back: Disguise | None) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

@@ -216,16 +216,21 @@ def plain_texts(plain: Plain, column: int, most: int) -> list[str]:
     return texts
 
 
-def plain_kind(plain: Plain, column: int) -> str:
-    """Return ``integer``, ``float``, or ``empty`` where all numbers are missing."""
-    numbers = plain.lines[column]
-    there = ~np.isnan(numbers)
-    if not there.any():
-        return "empty"
-    if np.any(numbers[there] != np.rint(numbers[there])):
-        return "float"
-    cells = (plain.text.data[start:end].strip() for start, end in plain.spans(column)[there].tolist())
-    return "integer" if all(_INTEGER.fullmatch(cell) for cell in cells) else "float"
+def plain_kinds(plain: Plain) -> list[str]:
+    """Return of each column ``integer``, ``float``, or ``empty`` where all numbers are missing."""
+    there = np.logical_not(np.isnan(plain.lines))
+    broken = (plain.lines != np.rint(plain.lines)) & there
+    kinds = np.where(there.any(axis=1), np.where(broken.any(axis=1), "float", "integer"), "empty").tolist()
+    for column, kind in enumerate(kinds):
+        if kind == "integer" and not _are_integers(plain, column, there[column]):
+            kinds[column] = "float"
+    return list(kinds)
+
+
+def _are_integers(plain: Plain, column: int, there: NDArray[np.bool_]) -> bool:
+    """Return whether the numbers of a column are written without a point."""
+    spans = plain.spans(column)[there].tolist()
+    return all(_INTEGER.fullmatch(plain.text.data[start:end].strip()) for start, end in spans)
 
 
 def give_back(data: bytes | memoryview) -> None:

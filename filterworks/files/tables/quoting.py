@@ -60,6 +60,18 @@ class Disguise:
         return text.encode().translate(self.table).decode()
 
 
+def unquoted(field: str) -> str:
+    """Return what a field says that may stand in quotes.
+
+    Examples
+    --------
+    >>> unquoted('"a ""b"" c"'), unquoted("plain")
+    ('a "b" c', 'plain')
+    """
+    enclosed = len(field) > 1 and field.startswith('"') and field.endswith('"')
+    return field[1:-1].replace('""', '"') if enclosed else field
+
+
 def last_line_end(data: bytes | bytearray, start: int, quotes: bool, stop: int | None = None) -> int:
     """Return the position after the last line end outside of quotes, if it is not before `start`; or 0.
 

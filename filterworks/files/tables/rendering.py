@@ -84,5 +84,7 @@ def _series(block: Block, values: Array, position: int, decimal: str) -> pl.Seri
     if quoted is not None:
         text = pl.select(pl.when(quoted).then('"' + text.fill_null("") + '"').otherwise(text)).to_series()
     if missing is not None:
-        text = pl.select(pl.when(numbers.is_null()).then(missing).otherwise(text)).to_series()
+        # A result that is missing where a value stood keeps that value's quotes.
+        stays = numbers.is_null() & (missing != "")
+        text = pl.select(pl.when(stays).then(missing).otherwise(text)).to_series()
     return text.rename(str(position))

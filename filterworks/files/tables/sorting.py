@@ -71,6 +71,16 @@ def _move(spool: Path, places: Array, order: Array, write: Callable[[bytes], obj
             write(b"".join([rows[start:end] for start, end in spans]))
 
 
+def in_groups(table: TextTable | ParquetTable, groups: Array, place: Path) -> TextTable | ParquetTable:
+    """Return a copy of `table` at `place` where rows of the same number in `groups` follow each other."""
+    import polars as pl
+
+    if isinstance(table, TextTable):
+        return sorted_text(table, groups, place)
+    pl.read_parquet(table.path)[np.argsort(groups, kind="stable")].write_parquet(place)
+    return ParquetTable(place, table.shown)
+
+
 def sorted_parquet(table: ParquetTable, name: str, place: Path) -> ParquetTable:
     """Return a copy of `table` at `place` whose rows ascend by the column `name`."""
     import polars as pl

@@ -13,17 +13,20 @@ from filterworks.files.tables.block import Block, CellError
 from filterworks.files.tables.compression import Source, opened
 from filterworks.files.tables.dialect import Dialect, recognise
 from filterworks.files.tables.options import Column, Reading
-from filterworks.files.tables.parsing import Layout, Parser, missing_among, numbers_of
-from filterworks.files.tables.plain import SLACK, Plain, Text, plain_kind, plain_texts, scan
+from filterworks.files.tables.parsing import Layout, Parser, kinds_of
+from filterworks.files.tables.plain import SLACK, Plain, Text, plain_kinds, plain_texts, scan
 from filterworks.files.tables.quoting import NEWLINE, QUOTE, last_line_end
 from filterworks.files.tables.spares import SPARES
 
-# What is looked at to find delimiter, names and dtypes.
-_START = 1 << 20
+# What is looked at to find delimiter, names and dtypes; where rows are long, more of it, until there are
+# some lines, or at least the header and a row.
+_START, _MORE, _LINES = 1 << 20, 1 << 23, 16
 # A header or a quoted field that is longer is a quote that never closes.
 _LONGEST = 1 << 26
 # Bytes of a block at most; rows, roughly; bytes at least where rows are short.
 BLOCK, _ROWS, _LEAST = 1 << 20, 1 << 17, 1 << 18
+# A row that is longer is long: a block takes some of them, or so many bytes.
+_LONG, _WIDEST = 1 << 16, 1 << 23
 # Texts of a column that are looked at to find out how a time is told.
 _SHOWN = 100
 # Blocks that are being parsed or wait for it: one is used, one is ready, one is in work.
@@ -50,6 +53,9 @@ class TextTable:
         How much of the file the reading that is going on has read.
     """
 
+    # What messages count.
+    unit = "line"
+
     def __init__(self, path: Path, reading: Reading, shown: Path | None = None) -> None:
         self.path, self.reading, self.shown = path, reading, shown or path
         self.trailer, self.share = b"", 0.0
@@ -58,9 +64,12 @@ class TextTable:
     def _start(self) -> tuple[bytes, bool]:
         with opened(self.path) as (file, _):
             data = _exactly(file, _START)
-            if data and b"\n" not in data:
-                data += _exactly(file, _LONGEST)
-            return data, len(data) < _START or not file.read(1)
+            while len(data) < _LONGEST and data.count(NEWLINE) < (_LINES if len(data) < _MORE else 2):
+                more = _exactly(file, len(data))
+                if not more:
+                    break
+                data += more
+            return data, not file.read(1)
 
     @cached_property
     def dialect(self) -> Dialect:
@@ -73,15 +82,27 @@ class TextTable:
         return self.dialect.names
 
     @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each column stands, by name."""
+        return {name: place for place, name in enumerate(self.names)}
+
+    @property
+    def row_size(self) -> int:
+        """Bytes of a row, roughly."""
+        return len(self._first) // max(self._first.count(NEWLINE), 1) + 1
+
+    @cached_property
     def columns(self) -> list[Column]:
         """The columns as the first rows show them: the kind of each is that of all of these."""
         plain = self._plain_sample
         if plain is not None:
-            return [Column(name, plain_kind(plain, n)) for n, name in enumerate(self.names)]
+            return [Column(*both) for both in zip(self.names, plain_kinds(plain), strict=True)]
         block = self._sample
         if block is None:
             return [Column(name, "empty") for name in self.names]
-        return [Column(name, _kind(block, n, self.reading)) for n, name in enumerate(self.names)]
+        assert block.frame is not None  # noqa: S101  # all columns were asked for as text
+        kinds = kinds_of(block.frame, len(self.names), self.reading, quoted=block.disguise is not None)
+        return [Column(*both) for both in zip(self.names, kinds, strict=True)]
 
     @cached_property
     def _first(self) -> bytes:
@@ -120,21 +141,23 @@ class TextTable:
         return data if len(self.names) == 1 else without_blank_end(data)
 
     def sample(self, name: str) -> list[str]:
-        """Return the first texts of a column that are not empty, without quotes."""
+        """Return some of the first texts of a column that are not empty, without quotes."""
         plain = self._plain_sample
         if plain is not None:
-            return plain_texts(plain, self.names.index(name), _SHOWN)
+            return plain_texts(plain, self.places[name], _SHOWN)
         block = self._sample
         if block is None:
             return []
-        texts = block.text(self.names.index(name)).fill_null("").str.strip_chars()
-        if self.dialect.quotes:
-            texts = texts.str.strip_chars('"')
-        return texts.filter(texts != "").head(_SHOWN).to_list()
+        column, quotes = block.text(self.places[name]), '"' if self.dialect.quotes else ""
+        for rows in (_SHOWN, len(column)):
+            texts = [(text or "").strip().strip(quotes) for text in column.head(rows).to_list()]
+            if any(texts):
+                return list(filter(None, texts))
+        return []
 
     def fault(self, line: int, column: str | None, message: str) -> FileError:
         """Return the error that names file, line and column."""
-        place = f"{self.shown}: line {line}" + (f", column {column!r}" if column is not None else "")
+        place = f"{self.shown}: {self.unit} {line}" + (f", column {column!r}" if column is not None else "")
         return FileError(f"{place}: {message}")
 
     def blocks(
@@ -163,8 +186,7 @@ class TextTable:
             With file, line and column.
         """
         wanted = (values, texts, texts if looked is None else looked)
-        places = {name: place for place, name in enumerate(self.names)}
-        numbers, kept, seen = (tuple(places[name] for name in names) for names in wanted)
+        numbers, kept, seen = (tuple(self.places[name] for name in names) for names in wanted)
         reading = self.reading
         parser = Parser(Layout(self.dialect, numbers, kept, seen, reading.null, reading.decimal))
         line = self.dialect.lines + 1
@@ -179,9 +201,13 @@ class TextTable:
 
     @property
     def _block(self) -> int:
-        """Bytes of a block: as numbers, short rows take many times the memory of their text."""
-        rows = self._first.count(NEWLINE)
-        return min(BLOCK, max(_ROWS * len(self._first) // rows, _LEAST)) if rows else BLOCK
+        """Bytes of a block: as numbers, short rows take many times the memory of their text.
+
+        Of long rows it takes several, as each of their many columns takes some time once a block.
+        """
+        if self.row_size > _LONG:
+            return max(BLOCK, min(_LINES * self.row_size, _WIDEST))
+        return min(BLOCK, max(_ROWS * self.row_size, _LEAST))
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """Yield whole lines; what a file holds after its last row is left out."""
@@ -194,6 +220,7 @@ class TextTable:
             rest = b""
             while True:
                 start = len(rest)
+                size = max(size, start)  # of a long row ever more, not to move its beginning each time
                 whole = SPARES.take_text(start + size + SLACK)
                 whole[:start] = rest
                 with memoryview(whole) as room:
@@ -267,21 +294,3 @@ def _exactly(file: Source, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
-
-
-def _kind(block: Block, position: int, reading: Reading) -> str:
-    """Return what the texts of a column are: the narrowest kind that fits them all."""
-    import polars as pl
-
-    text = block.text(position).fill_null("").str.strip_chars()
-    if block.disguise is not None:
-        text = text.str.strip_chars('"').str.strip_chars()
-    numbers = numbers_of(text, reading.decimal)
-    missing = missing_among(text, numbers, reading.null)
-    if missing.all():
-        return "empty"
-    words = int((numbers.is_null() & ~missing).sum())
-    if words:
-        return "mixed" if 2 * words < int((~missing).sum()) else "text"
-    whole = text.cast(pl.Int64, strict=False)
-    return "float" if (whole.is_null() & ~missing).any() else "integer"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ _RECENT = 1e8
 _NAMES = frozenset(
     ["time", "timestamp", "datetime", "date", "epoch", "unix", "ts", "t", "seconds", "sec", "year"]
 )
+_WHOLE = re.compile(r"[-+]?\d+")
 _CLOCK = re.compile(r"%[HIMSTXRspfk]|%\.")
 FORMATS = ("iso", *_COUNTS)
 
@@ -76,7 +78,9 @@ class TimeFormat:
             message = f"{shown!r} does not have the format {self.name}{begun}; --time-format names another"
             raise CellError(message, row)
         if self._origin is None and len(counts):
-            self._origin = counts[0]
+            # Whole if it is written so, whatever comes after it in the same block.
+            first = str(texts[0]).strip()
+            self._origin = int(first) if self.counts is not None and _WHOLE.fullmatch(first) else counts[0]
             self._zone = _offset(str(texts[0])) if self.name.endswith("z") else ""
         numbers = (counts - self._origin).to_numpy() if len(counts) else np.empty(0)
         return np.asarray(numbers, np.float64) / self._per_second
@@ -101,17 +105,21 @@ class TimeFormat:
         whole = np.rint(seconds * self._per_second).astype(np.int64) + (self._origin or 0)
         return whole.astype(f"datetime64[{self.unit}]")
 
-    def texts(self, seconds: Array) -> pl.Series:
+    def texts(self, seconds: Array, step: float) -> pl.Series:
         """Return times written in this format, from seconds as :meth:`seconds` gives them.
 
-        Offsets from UTC are that of the first time that was ever seen.
+        Offsets from UTC are that of the first time that was ever seen. Counts that began with a whole
+        one and are whole `step` seconds apart are written without a point.
         """
         import polars as pl
 
         if self.counts is not None:
-            counts = seconds * self.counts + (self._origin or 0)
-            whole = bool(np.all(counts == np.rint(counts)))
-            return pl.Series(counts.astype(np.int64) if whole else counts).cast(pl.String)
+            counts, origin = seconds * self.counts, self._origin or 0
+            apart = step * self.counts
+            if isinstance(origin, int) and math.isclose(apart, round(apart), rel_tol=1e-12):
+                # Counts of nanoseconds are too long for a float.
+                return pl.Series(np.rint(counts).astype(np.int64) + origin).cast(pl.String)
+            return pl.Series(counts + origin).cast(pl.String)
         counts = np.rint(seconds * self._per_second).astype(np.int64) + (self._origin or 0)
         moments = pl.Series(counts).cast(pl.Datetime(self.unit))
         if self.name == "datetime":
@@ -125,6 +133,8 @@ class TimeFormat:
         """Return whole units, or the counts themselves; null where the format does not fit."""
         import polars as pl
 
+        if texts.dtype in (pl.Duration, pl.Time):
+            return texts.cast(pl.Duration(self.unit)).to_physical()
         if texts.dtype.is_temporal():
             return texts.cast(pl.Datetime(self.unit)).to_physical()
         if self.counts is not None:
