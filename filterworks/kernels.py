@@ -143,7 +143,9 @@ def gaussian(
 
 def binomial_factor(size: int) -> Kernel:
     """Return row ``size - 1`` of Pascal's triangle, divided by its sum."""
-    return np.array([math.comb(size - 1, i) for i in range(as_int("size", size, 1))]) / 2.0 ** (size - 1)
+    last = as_int("size", size, 1) - 1
+    # Division of integers of any length: beyond 66 they no longer fit 64 bits.
+    return np.array([math.comb(last, i) / (1 << last) for i in range(last + 1)])
 
 
 def binomial(size: int = 3, ndim: int = 2) -> Kernel:

@@ -15,9 +15,15 @@ import psutil
 import pytest
 import skimage.data
 import tifffile
+from hypothesis import settings
 from PIL import Image
 
 from filterworks.cli import main
+
+# The same examples each time, unless HYPOTHESIS_PROFILE=search looks for new ones.
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("search", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 # What a user calibrated must not change what is tested, nor the tests what a user keeps.
 _CACHE = tempfile.TemporaryDirectory(prefix="filterworks-tests-")

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 from skimage.filters import edges
 from skimage.morphology import disk
 
@@ -34,6 +34,15 @@ def test_smoothing_kernels_sum_to_one_in_any_dimension(ndim):
         assert kernel.sum() == pytest.approx(1, abs=1e-14)
     for kernel in (kernels.log(1.1, ndim), kernels.dog(1.2, None, ndim), kernels.laplacian(None, ndim)):
         assert abs(kernel.sum()) < 1e-2
+
+
+@pytest.mark.parametrize("size", [1, 2, 63, 67, 1000, 1500])
+def test_binomials_of_any_length(size):
+    kernel = kernels.binomial(size, ndim=1)
+    assert kernel.dtype == np.float64
+    np.testing.assert_allclose(
+        kernel, stats.binom.pmf(np.arange(size), size - 1, 0.5), rtol=1e-9, atol=1e-300
+    )
 
 
 def test_derivatives_have_the_libraries_scale_and_sign():
