@@ -173,8 +173,8 @@ def _local_cluster(workers: int) -> Iterator[Pool]:
         "distributed.worker.multiprocessing-method": "spawn",
         # The first death already is our affair: whom to suspect is decided in handout.py.
         "distributed.scheduler.allowed-failures": 0,
-        # Workers that are started again would tell of it.
-        "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "error",
+        # Workers that are started again would tell of it, and others of connections to those that died.
+        "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
         # Results are fetched from those who made them: from one that died just then, not for half a minute.
         "distributed.comm.timeouts.connect": "10s",
         # A worker that waits for memory to come back may wait for ever; ours hold nothing between tasks.
@@ -194,7 +194,7 @@ def _local_cluster(workers: int) -> Iterator[Pool]:
                     processes=True,
                     memory_limit=memory,
                     dashboard_address="127.0.0.1:0",
-                    silence_logs="ERROR",
+                    silence_logs="CRITICAL",
                 )
         except (OSError, RuntimeError, TimeoutError) as error:
             raise JobError([f"--workers {workers}: the processes cannot be started: {error}"]) from None

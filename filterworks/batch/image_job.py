@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from filterworks.batch.job import AnyInput, AnyJob, AnyOutput, Run, abridged
 from filterworks.batch.tasks import Task
 from filterworks.errors import ArgumentError
-from filterworks.files import IMAGE_SUFFIXES
+from filterworks.files import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, is_archive
 from filterworks.filters.custom import load_kernel
 from filterworks.operations import Chain, Step, step
 
@@ -57,7 +57,7 @@ class Job(AnyJob):
     """A frozen job on images."""
 
     NOUN: ClassVar[str] = "images"
-    SUFFIXES: ClassVar[tuple[str, ...]] = tuple(IMAGE_SUFFIXES)
+    SUFFIXES: ClassVar[tuple[str, ...]] = (*IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES)
     IN_PROCESSES: ClassVar[bool] = True
 
     input: Input
@@ -96,6 +96,16 @@ class Job(AnyJob):
                 "overviews": self.output.overviews,
             },
         }
+
+    @classmethod
+    def writes(cls, name: str) -> bool:
+        """Return whether a result may have this suffix: archives are read only."""
+        return cls.accepts(name) and not is_archive(name)
+
+    @classmethod
+    def result_of(cls, name: str) -> str:
+        """Return what the result of an input is called: that of an archive is a folder."""
+        return name[: -len(".zip")] if is_archive(name) else name
 
     @classmethod
     def filter_problem(cls, table: Mapping[str, Any], tables: Mapping[str, Any]) -> str | None:

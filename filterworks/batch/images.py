@@ -73,8 +73,7 @@ class ImageTask(Task):
         """Write the filtered image to `partial`."""
         if cv2.getNumThreads() != self.threads:
             cv2.setNumThreads(self.threads)
-        scratch = partial.parent if is_store(self.input) else None
-        with open_image(Path(self.input), max_pixels=self.max_pixels, scratch=scratch) as reader:
+        with open_image(Path(self.input), max_pixels=self.max_pixels, scratch=partial.parent) as reader:
             refusal = check_writable(partial.suffix, reader.info)
             if refusal:
                 raise FileError(f"{self.input}: {refusal}")

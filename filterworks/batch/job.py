@@ -144,6 +144,16 @@ class AnyJob(_Section, ABC):
         return name.lower().endswith(cls.SUFFIXES)
 
     @classmethod
+    def writes(cls, name: str) -> bool:
+        """Return whether a result may have this suffix."""
+        return cls.accepts(name)
+
+    @classmethod
+    def result_of(cls, name: str) -> str:
+        """Return what the result of an input is called, unless it is told."""
+        return name
+
+    @classmethod
     def expects(cls, name: str) -> bool:
         """Return whether a file that lies in a folder is meant; one that is named need only be read."""
         return cls.accepts(name)

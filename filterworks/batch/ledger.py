@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS runs (
     workers INTEGER, done INTEGER, failed INTEGER, skipped INTEGER, rate REAL);
 CREATE TABLE IF NOT EXISTS objects (output TEXT PRIMARY KEY, input_tag TEXT, output_tag TEXT);
 CREATE TABLE IF NOT EXISTS lineage (id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS crashes (target TEXT PRIMARY KEY);
 """
 # What ledgers of version 1 lack.
 _ADDED = {
@@ -280,10 +281,22 @@ class Ledger:
             values = (to_sql(signature), json.dumps(recipe))
             connection.execute("INSERT OR REPLACE INTO recipes VALUES (?, ?)", values)
 
-    def set_aside(self) -> list[str]:
-        """Return the outputs whose inputs kill those who read them."""
-        rows = self._rows("SELECT output FROM results WHERE instr(error, ?)", (f": {SET_ASIDE} ",))
-        return [from_sql(row[0]) for row in rows]
+    def set_aside(self) -> list[Record]:
+        """Return the records of inputs that kill those who read them."""
+        query = f"SELECT {', '.join(_FIELDS)} FROM results WHERE instr(error, ?) ORDER BY output"  # noqa: S608  # our own column names
+        return [_record(row) for row in self._rows(query, (f": {SET_ASIDE} ",))]
+
+    def crashes(self) -> list[str]:
+        """Return the targets of runs that were crashed by an input nobody has found yet."""
+        return [from_sql(row[0]) for row in self._rows("SELECT target FROM crashes")]
+
+    def note_crashes(self, targets: Iterable[str]) -> None:
+        """Record that inputs crashed the runs on these targets."""
+        self._write("INSERT OR IGNORE INTO crashes VALUES (?)", [(to_sql(target),) for target in targets])
+
+    def forget_crashes(self, targets: Iterable[str]) -> None:
+        """Record that all inputs of these targets have been reached since."""
+        self._write("DELETE FROM crashes WHERE target = ?", [(to_sql(target),) for target in targets])
 
     def signatures(self) -> list[tuple[str, int]]:
         """Return which chains made the results, and how many each."""

@@ -181,17 +181,23 @@ def _target(job: AnyJob, sources: list[AnySource], out: Path) -> tuple[Path, str
     """Return the folder of results, and ``.`` or the name of the single output file."""
     as_folder = job.output.path.endswith(("/", os.sep)) or _is_folder(str(out))
     if len(sources) == 1 and sources[0].is_file and out.suffix and not as_folder:
-        if not job.accepts(out.name):
-            raise JobError(
-                [
-                    f"{out}: none of the {job.NOUN} has the suffix {out.suffix}; {job.accepted()} "
-                    f"(for a folder of that name, write {out}/)"
-                ]
-            )
+        if not job.writes(out.name):
+            raise JobError([not_written(job, str(out))])
         _check_folder(out.parent)
         return out.parent, out.name
     _check_folder(out)
     return out, "."
+
+
+def not_written(job: AnyJob, out: str) -> str:
+    """Return what to say of a suffix that no result can have."""
+    if job.accepts(out):
+        return f"{out}: can be read, not written; a result is called {job.result_of(out)}"
+    suffix = os.path.splitext(out)[1]  # noqa: PTH122  # also of an address
+    return (
+        f"{out}: none of the {job.NOUN} has the suffix {suffix}; {job.accepted()} "
+        f"(for a folder of that name, write {out}/)"
+    )
 
 
 def _check_folder(folder: Path) -> None:
@@ -242,7 +248,7 @@ def _fill(worklist: Worklist, sources: list[AnySource], job: AnyJob, problems: l
                     found.append(f"{path}: none of the {job.NOUN} has this suffix; {job.accepted()}")
                 worklist.ignored += 1
                 continue
-            output = inside if worklist.target == "." else worklist.target
+            output = job.result_of(inside) if worklist.target == "." else worklist.target
             if isinstance(source, _Source):
                 problem = _add(worklist, path, output)
             else:

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from filterworks.batch.carried import is_ours
+from filterworks.batch.plan import not_written
 from filterworks.batch.remote_place import RemotePlace
 from filterworks.errors import JobError
 from filterworks.files import is_store
@@ -100,13 +101,8 @@ def remote_target(job: AnyJob, sources: Sequence[object]) -> tuple[RemotePlace, 
     single = len(sources) == 1 and getattr(sources[0], "is_file", False) and PurePosixPath(url.name).suffix
     single = single and not job.output.path.endswith("/")
     if single and (is_store(url.name) or not store_of(url).is_folder(url.key)):
-        if not job.accepts(url.name):
-            raise JobError(
-                [
-                    f"{url}: none of the {job.NOUN} has the suffix {PurePosixPath(url.name).suffix}; "
-                    f"{job.accepted()} (for a folder of that name, write {url}/)"
-                ]
-            )
+        if not job.writes(url.name):
+            raise JobError([not_written(job, str(url))])
         return RemotePlace(Url(url.scheme, url.root, url.key.rpartition("/")[0])), url.name
     return RemotePlace(url), "."
 

@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +103,7 @@ class _Run:
     partials: Path
     observer: Observer
     report: Report
+    set_aside: Mapping[str, str]
     workers: int = 0
     counter: int = 0
     waiting: list[tuple[Item, Outcome]] = field(default_factory=list)
@@ -173,9 +174,9 @@ class _Run:
 
     def _record(self, kept: list[tuple[Item, Outcome]]) -> None:
         """Record outcomes; on a full disk the newest half makes room for the others, until they fit."""
-        while any(outcome.state != "skipped" for _, outcome in kept):
+        while any(_is_news(outcome) for _, outcome in kept):
             try:
-                self.ledger.write(_record(self.job, i, o) for i, o in kept if o.state != "skipped")
+                self.ledger.write(_record(self.job, i, o) for i, o in kept if _is_news(o))
                 self._tag(kept)
                 return
             except LedgerError as error:
@@ -192,7 +193,8 @@ class _Run:
     def _tag(self, kept: list[tuple[Item, Outcome]]) -> None:
         """Record by what remote inputs and results are known; forget results that were not put after all."""
         remote = self.is_remote
-        rows = [(i.output, i.tag, o.tag or "") for i, o in kept if o.state == "done" and (remote or i.tag)]
+        told = [(i, o) for i, o in kept if (o.state == "done" if remote else i.tag and _is_news(o))]
+        rows = [(i.output, i.tag, o.tag or "") for i, o in told]
         unput = [i.output for i, o in kept if remote and o.state == "failed" and o.tag is None]
         if rows:
             self.ledger.tag(rows)
@@ -261,13 +263,13 @@ def run_job(job: AnyJob, worklist: Worklist, observer: Observer) -> Report:
         worklist.place.held(total),
         Ledger(worklist.folder, create=True, shown=worklist.place.shown()) as ledger,
         ledger.running(worklist.target, total),
-        partials(worklist, ledger) as place,
+        partials(job, worklist, ledger) as place,
         _one_interrupt(lambda: shutil.rmtree(place.folder, True)) as stop,
         pool(job, total, are_small=worklist.are_small(), apart=place.after_crash) as workers,
     ):
         observer.started(total)
         report.after_crash = place.after_crash and job.run.workers is None and job.run.scheduler is None
-        run = _Run(job, worklist, ledger, place.folder, observer, report, workers.workers)
+        run = _Run(job, worklist, ledger, place.folder, observer, report, place.set_aside, workers.workers)
         handout = Handout(run, workers, stop, _pending(run), total)
         try:
             handout.run()
@@ -308,14 +310,22 @@ def _one_interrupt(abandon: Callable[[], object]) -> Iterator[threading.Event]:
 
 
 def _pending(run: _Run) -> Iterator[Item]:
-    """Yield the items that a worker has to look at: of what stands in a store, the tag tells all."""
+    """Yield the items that a worker has to look at; not what was set aside, nor what a tag tells all of."""
     place, force = run.worklist.place, run.job.run.force
     for item in run.worklist:
+        if item.output in run.set_aside:
+            run.settle(item, Outcome("failed", error=run.set_aside[item.output], attempts=0, tag=""))
+            continue
         known = _known(run, item, None if force else run.ledger.find(item.output)) if run.is_remote else None
         if known is not None and place.stands(item.output, known, run.ledger):
             run.settle(item, Outcome("skipped", size=known[0], digest=known[1]))
             continue
         yield item
+
+
+def _is_news(outcome: Outcome) -> bool:
+    """Whether the ledger is to hear of it: something was tried."""
+    return outcome.state != "skipped" and outcome.attempts > 0
 
 
 def _task(run: _Run, item: Item, record: Record | None, number: int, threads: int) -> Task:
@@ -352,23 +362,17 @@ def _known(run: _Run, item: Item, record: Record | None) -> tuple[int, str] | No
         return None
     if item.tag and (run.ledger.tags(item.output) or ("", ""))[0] != item.tag:
         return None
-    same = (record.input, record.signature) == (_identity(item), run.job.signature)
+    same = (record.input, record.signature) == (item.place, run.job.signature)
     if run.job.run.check == "time":
         same = same and (record.input_size, record.input_mtime_ns) == (item.size, item.mtime_ns)
     return (record.output_size, record.output_hash) if same else None
-
-
-def _identity(item: Item) -> str:
-    if is_url(item.input):
-        return item.input
-    return os.path.abspath(item.input)  # noqa: PTH100  # Path.resolve would follow a link to its target
 
 
 def _record(job: AnyJob, item: Item, outcome: Outcome) -> Record:
     done = outcome.state == "done"
     return Record(
         item.output,
-        _identity(item),
+        item.place,
         item.size,
         item.mtime_ns,
         job.signature,

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Container, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +37,8 @@ NAME = ".filterworks-unfinished"
 _EVERY = 1.0
 # Of the time that passes, at most one part in so many is spent on lines: disks may be slow.
 _PARTS = 10
+# A journal that is removed while it is opened is made again so often; one that is held is not waited for.
+_TRIES = 10
 # What else may change the bytes of a result.
 _LIBRARIES = ("numpy", "scipy", "cv2", "imagecodecs")
 _Ends = dict[tuple[str, int], tuple[int, str]]
@@ -119,15 +121,12 @@ def unfinished(folder: Path, identity: list[Any], suffix: str) -> Iterator[Unfin
     made_by = [__version__, *(import_module(library).__version__ for library in _LIBRARIES)]
     text = json.dumps([*made_by, *identity]).encode(errors="surrogateescape")
     key = hashlib.sha256(text).hexdigest()[:32]
-    folder.mkdir(exist_ok=True)
     path, place = folder / f"{key}{suffix}", folder / f"{key}.journal"
-    with place.open("a+b") as journal:
-        try:
-            flock(journal, LOCK_EX | LOCK_NB)
-        except OSError:
-            journal.close()
-            yield None
-            return
+    journal = _held(place)
+    if journal is None:
+        yield None
+        return
+    with journal:
         os.utime(place)
         entries, digest = _left(path, journal)
         stretches = Stretches()
@@ -142,6 +141,35 @@ def unfinished(folder: Path, identity: list[Any], suffix: str) -> Iterator[Unfin
         finally:
             if not path.exists():
                 place.unlink(missing_ok=True)
+
+
+def _held(place: Path) -> BinaryIO | None:
+    """Open a journal for this process alone; None if somebody else has it.
+
+    At every step the end of another run may remove what nobody holds yet, the folder included.
+    """
+    for _ in range(_TRIES):
+        try:
+            with suppress(FileExistsError):  # also where it has just been there
+                place.parent.mkdir()
+            journal = place.open("a+b")
+        except FileNotFoundError:
+            if not place.parent.parent.is_dir():
+                raise
+            continue
+        if _is_ours(journal, place):
+            return journal
+        journal.close()
+    return None
+
+
+def _is_ours(journal: BinaryIO, place: Path) -> bool:
+    """Lock a journal that is open; False if somebody else has, or if it is not there any more."""
+    try:
+        flock(journal, LOCK_EX | LOCK_NB)
+        return os.path.samestat(os.fstat(journal.fileno()), place.stat())
+    except OSError:
+        return False
 
 
 def _stays(error: BaseException | None) -> bool:
@@ -231,22 +259,17 @@ def sweep(folder: Path, before: int) -> None:
         What somebody began or continued since then, in nanoseconds, is kept.
     """
     place = folder / NAME
-    if not place.is_dir() or flock is None:
+    if flock is None:
         return
-    for journal in place.glob("*.journal"):
-        with journal.open("rb") as file:
-            try:
-                flock(file, LOCK_EX | LOCK_NB)
-            except OSError:
-                continue
-            if os.fstat(file.fileno()).st_mtime_ns >= before:
-                continue
-            for left in place.glob(f"{journal.stem}*"):
-                discard(left)
     try:
+        for journal in list(place.glob("*.journal")):
+            with suppress(FileNotFoundError), journal.open("rb") as file:  # whoever held it has removed it
+                if _is_ours(file, journal) and os.fstat(file.fileno()).st_mtime_ns < before:
+                    for left in place.glob(f"{journal.stem}*"):
+                        discard(left)
         place.rmdir()
     except OSError:
-        return  # somebody is still writing, or could not
+        return  # it is not there, or somebody is still writing, or could not
 
 
 class Progress:

@@ -28,6 +28,13 @@ class Item:
     mtime_ns: int
     tag: str = ""
 
+    @property
+    def place(self) -> str:
+        """What the ledger calls the input: the same from every folder."""
+        if is_url(self.input):
+            return self.input
+        return os.path.abspath(self.input)  # noqa: PTH100  # Path.resolve would follow a link to its target
+
 
 class Worklist:
     """The items of a job, in a temporary database on disk: memory stays flat for any number of files.
@@ -98,11 +105,11 @@ class Worklist:
         rows = ((outcome, entry, to_sql(output)) for output, outcome, entry in settled)
         self._database.executemany("UPDATE items SET outcome = ?, entry = ? WHERE output = ?", rows)
 
-    def makes(self, output: str) -> bool:
-        """Return whether a result is among those to be made."""
-        return bool(
-            self._database.execute("SELECT 1 FROM items WHERE output = ?", (to_sql(output),)).fetchone()
-        )
+    def item(self, output: str) -> Item | None:
+        """Return the item with this output, if there is one."""
+        query = "SELECT input, size, mtime_ns, tag FROM items WHERE output = ?"
+        row = self._database.execute(query, (to_sql(output),)).fetchone()
+        return None if row is None else Item(from_sql(row[0]), output, *row[1:])
 
     def entries(self, outcome: str) -> Iterator[str]:
         """Yield the JSON entries of one outcome, in the order of the items."""

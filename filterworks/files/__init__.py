@@ -4,13 +4,22 @@ Importing this package costs no more than NumPy: each format and its library is 
 a file first needs it.
 """
 
-from filterworks.files.formats import IMAGE_SUFFIXES, STORE_METADATA, RowSheet, Sheet, is_store
+from filterworks.files.formats import (
+    ARCHIVE_SUFFIXES,
+    IMAGE_SUFFIXES,
+    STORE_METADATA,
+    RowSheet,
+    Sheet,
+    is_archive,
+    is_store,
+)
 from filterworks.files.image import ImageReader, naming, open_image, whole
 from filterworks.files.page import Alpha, Described, ImageInfo, Metadata, Page, Raster
 from filterworks.files.stacks import stacks
 from filterworks.files.writing import ImageWriter, check_writable, create_image, write_image
 
 __all__ = [
+    "ARCHIVE_SUFFIXES",
     "IMAGE_SUFFIXES",
     "STORE_METADATA",
     "Alpha",
@@ -25,6 +34,7 @@ __all__ = [
     "Sheet",
     "check_writable",
     "create_image",
+    "is_archive",
     "is_store",
     "naming",
     "open_image",

@@ -139,10 +139,23 @@ FORMATS = {
     "zarr": Format("Zarr", "zarr_store", (".zarr",), None),
 }
 FOLDER_SUFFIXES = tuple(suffix for form in FORMATS.values() if form.magic is None for suffix in form.suffixes)
+# Such a folder in one file; it can be read.
+ARCHIVE_SUFFIXES = tuple(f"{suffix}.zip" for suffix in FOLDER_SUFFIXES)
 # One of these lies in every folder that is an image.
 STORE_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 IMAGE_SUFFIXES = tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
 _BY_SUFFIX = {suffix: name for name, form in FORMATS.items() for suffix in form.suffixes}
+
+
+def is_archive(name: str) -> bool:
+    """Return whether a file of this name is a folder that is one image, packed into a zip file.
+
+    Examples
+    --------
+    >>> is_archive("scans/brain.ome.zarr.zip"), is_archive("scans.zip")
+    (True, False)
+    """
+    return name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def is_store(name: str) -> bool:

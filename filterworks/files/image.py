@@ -12,7 +12,14 @@ import numpy as np
 
 from filterworks.arguments import Array
 from filterworks.errors import FileError
-from filterworks.files.formats import FORMATS, FolderCodec, Pages, format_by_content, format_by_suffix
+from filterworks.files.formats import (
+    FORMATS,
+    FolderCodec,
+    Pages,
+    format_by_content,
+    format_by_suffix,
+    is_archive,
+)
 from filterworks.files.page import Alpha, ImageInfo, Page, Raster
 from filterworks.files.source import MAX_PIXELS, Source, UnnamedFileError, open_source, system_reason
 
@@ -146,7 +153,8 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS, scratch: Path | None
      [3 4 5]]
     """
     with naming(path):
-        expected = format_by_suffix(path.suffix)
+        suffix = Path(path.stem).suffix if is_archive(path.name) else path.suffix
+        expected = format_by_suffix(suffix)
         form = FORMATS[expected]
         if form.magic is None:
             return ImageReader(path, None, *cast("FolderCodec", form.codec).read(path, max_pixels, scratch))

@@ -6,6 +6,7 @@ Credentials come from where each library looks for them (environment, ``~/.aws``
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -299,6 +300,9 @@ def _store(scheme: str, root: str) -> Store:
     from fsspec import get_filesystem_class
 
     kind = get_filesystem_class(scheme)
+    if scheme == "gs":
+        # It warns on the terminal of every bucket whose kind it may not ask for, and goes on.
+        logging.getLogger("gcsfs").addHandler(logging.NullHandler())
     if not place.is_http:
         return Store(place, kind(skip_instance_cache=True, use_listings_cache=False))
     from aiohttp import ClientTimeout

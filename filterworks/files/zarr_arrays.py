@@ -17,7 +17,7 @@ from filterworks.arguments import Array
 from filterworks.files.page import Alpha
 from filterworks.files.source import UnnamedFileError, decode_with
 from filterworks.files.zarr_codecs import checked, packed_limit
-from filterworks.files.zarr_folder import Folder, Spool
+from filterworks.files.zarr_folder import Files, Spool
 from filterworks.files.zarr_layout import Layout, places
 
 _CHANNELS = ("c", "channel", "channels", "rgb", "rgba", "band", "s", "sample", "samples")
@@ -184,7 +184,7 @@ class Plan:
 class Chunks:
     """The chunks of one array, unpacked one at a time by any thread."""
 
-    def __init__(self, folder: Folder, plan: Plan) -> None:
+    def __init__(self, folder: Files, plan: Plan) -> None:
         self._folder, self._plan = folder, plan
         self._tables: OrderedDict[Place, Array | None] = OrderedDict()
         self._turn = threading.Lock()
@@ -249,7 +249,7 @@ class _Slab:
 class ArrayReader:
     """The planes of an array."""
 
-    def __init__(self, folder: Folder, plan: Plan, scratch: Path | None) -> None:
+    def __init__(self, folder: Files, plan: Plan, scratch: Path | None) -> None:
         self.plan, self._chunks, self._scratch = plan, Chunks(folder, plan), scratch
         self._spool: Spool | None = None
         self._slabs: dict[Place, _Slab] = {}

@@ -8,6 +8,7 @@ import stat
 import tempfile
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,8 +21,55 @@ from filterworks.files.source import UnnamedFileError
 _MAX_JSON = 64 << 20
 
 
-class Folder:
-    """A folder whose files are read by their names, with ``/`` between the parts.
+class Files(ABC):
+    """What a store consists of: files that are read by their names, with ``/`` between the parts."""
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Return the length of a file; None if there is none of this name."""
+
+    @abstractmethod
+    def below(self, name: str) -> Iterator[tuple[str, bool]]:
+        """Yield (name, whether it is a folder) of what lies in a folder, in order."""
+
+    @abstractmethod
+    def pieces(self, name: str) -> Iterator[bytes] | None:
+        """Return the content of a file piece by piece; None if there is none of this name."""
+
+    @abstractmethod
+    def stored(self) -> Iterator[int]:
+        """Yield numbers of bytes that add up to what is stored."""
+
+    @abstractmethod
+    def read(self, name: str, limit: int, start: int = 0, length: int | None = None) -> bytes | None:
+        """Return the content of a file, or `length` bytes from `start` on; None if there is no such file."""
+
+    def json(self, name: str) -> dict[str, Any] | None:
+        """Return the object in a file of metadata; None if there is no such file."""
+        data = self.read(name, _MAX_JSON)
+        if data is None:
+            return None
+        try:
+            found = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise UnnamedFileError(f"is corrupt: {name} in it is not JSON: {error}") from None
+        if not isinstance(found, dict):
+            raise UnnamedFileError(f"is corrupt: {name} in it is not a JSON object")
+        return found
+
+
+def checked_count(name: str, size: int, limit: int, start: int, length: int | None) -> int:
+    """Return how many bytes are to be read of a file of this size: at most `limit`, none behind its end."""
+    count = size - start if length is None else length
+    if count < 0 or start < 0 or start + count > size:
+        raise UnnamedFileError(f"is corrupt: {name} in it has only {size:,} bytes")
+    if count > limit:
+        raise UnnamedFileError(f"is corrupt: {name} in it has {count:,} bytes where at most {limit:,} can be")
+    return count
+
+
+class Folder(Files):
+    """A folder of files.
 
     Links that lead out of it are refused, and so is everything that is neither a folder nor a file.
     """
@@ -31,7 +79,7 @@ class Folder:
         self._real = os.path.realpath(root)
         self._inside: set[str] = set()
 
-    def open(self, name: str) -> BinaryIO | None:
+    def _open(self, name: str) -> BinaryIO | None:
         """Open a file for reading; None if there is none of this name."""
         place = os.path.join(self.root, name)  # noqa: PTH118  # called for every chunk
         try:
@@ -56,41 +104,33 @@ class Folder:
 
     def read(self, name: str, limit: int, start: int = 0, length: int | None = None) -> bytes | None:
         """Return the content of a file, or `length` bytes from `start` on; None if there is no such file."""
-        file = self.open(name)
+        file = self._open(name)
         if file is None:
             return None
         with file:
             size = os.fstat(file.fileno()).st_size
-            count = size - start if length is None else length
-            if count < 0 or start < 0 or start + count > size:
-                raise UnnamedFileError(f"is corrupt: {name} in it has only {size:,} bytes")
-            if count > limit:
-                raise UnnamedFileError(
-                    f"is corrupt: {name} in it has {count:,} bytes where at most {limit:,} can be"
-                )
+            count = checked_count(name, size, limit, start, length)
             file.seek(start)
             return file.read(count)
 
     def size(self, name: str) -> int | None:
         """Return the length of a file; None if there is none of this name."""
-        file = self.open(name)
+        file = self._open(name)
         if file is None:
             return None
         with file:
             return os.fstat(file.fileno()).st_size
 
-    def json(self, name: str) -> dict[str, Any] | None:
-        """Return the object in a file of metadata; None if there is no such file."""
-        data = self.read(name, _MAX_JSON)
-        if data is None:
-            return None
-        try:
-            found = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise UnnamedFileError(f"is corrupt: {name} in it is not JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise UnnamedFileError(f"is corrupt: {name} in it is not a JSON object")
-        return found
+    def pieces(self, name: str) -> Iterator[bytes] | None:
+        """Return the content of a file piece by piece; None if there is none of this name."""
+        file = self._open(name)
+        return None if file is None else _pieces(file)
+
+    def stored(self) -> Iterator[int]:
+        """Yield the lengths of all files."""
+        for place, _, names in os.walk(self.root):
+            for name in names:
+                yield os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  # many files
 
     def below(self, name: str) -> Iterator[tuple[str, bool]]:
         """Yield (name, whether it is a folder) of what lies in a folder, in order."""
@@ -104,12 +144,23 @@ class Folder:
             yield inside, entry.is_dir()
 
 
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while data := file.read(1 << 20):
+            yield data
+
+
+def is_inside(name: str) -> bool:
+    """Return whether a path, with ``/`` between its parts, cannot lead out of where it begins."""
+    parts = name.split("/")
+    return not any(part in ("", ".", "..") or "\\" in part or ":" in part or "\0" in part for part in parts)
+
+
 def inside(name: object) -> str:
     """Return a path that metadata name, if it cannot lead out of the store."""
-    parts = name.split("/") if isinstance(name, str) else [""]
-    if any(part in ("", ".", "..") or "\\" in part or ":" in part or "\0" in part for part in parts):
+    if not isinstance(name, str) or not is_inside(name):
         raise UnnamedFileError(f"is corrupt: its metadata name an array {str(name)[:100]!r}")
-    return "/".join(parts)
+    return name
 
 
 class Spool:

@@ -1,4 +1,4 @@
-"""Zarr: arrays and groups of the versions 2 and 3, OME-Zarr 0.4 and 0.5, as folders.
+"""Zarr: arrays and groups of the versions 2 and 3, OME-Zarr 0.4 and 0.5: folders, and zip files to read.
 
 Sources: https://zarr-specs.readthedocs.io, https://ngff.openmicroscopy.org/specifications.
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,12 +20,12 @@ import numpy as np
 
 from filterworks.arguments import Array
 from filterworks.files.below import make_below
-from filterworks.files.formats import STORE_METADATA
+from filterworks.files.formats import STORE_METADATA, is_archive
 from filterworks.files.keeping import Keeping
 from filterworks.files.page import Described, ImageInfo, Layout, Metadata, Raster
 from filterworks.files.source import MAX_PIXELS, UnnamedFileError
 from filterworks.files.zarr_arrays import ArrayReader, Axes, Place, Plan, axes_of
-from filterworks.files.zarr_folder import Folder, inside
+from filterworks.files.zarr_folder import Files, Folder, inside
 from filterworks.files.zarr_layout import parse_v2, parse_v3
 from filterworks.files.zarr_levels import check, rebuild
 from filterworks.files.zarr_new import new_image, resolution_of
@@ -77,15 +76,13 @@ def read(root: Path, max_pixels: int, scratch: Path | None) -> tuple[ImageInfo, 
     Parameters
     ----------
     root
-        The folder.
+        The folder, or the zip file.
     max_pixels
         Bounds how many pixels may come of few bytes.
     scratch
         Where planes that share their chunks may wait.
     """
-    if not stat.S_ISDIR(root.stat().st_mode):
-        raise UnnamedFileError("is a file; a Zarr store is a folder")
-    folder = Folder(root)
+    folder = _opened(root, scratch)
     pictures = tuple(itertools.islice(_pictures(folder, ""), _MAX_ARRAYS + 1))
     if not pictures:
         raise UnnamedFileError("holds no array with rows and columns")
@@ -107,11 +104,22 @@ def read(root: Path, max_pixels: int, scratch: Path | None) -> tuple[ImageInfo, 
     return info, pages
 
 
+def _opened(root: Path, scratch: Path | None = None) -> Files:
+    """Return the files of a store."""
+    if is_archive(root.name):
+        from filterworks.files.zarr_archive import Archive
+
+        return Archive(root, scratch)
+    if not stat.S_ISDIR(root.stat().st_mode):
+        raise UnnamedFileError("is a file; a Zarr store is a folder, or a zip file called .zarr.zip")
+    return Folder(root)
+
+
 def _named(name: str, below: str) -> str:
     return f"{name}/{below}" if name else below
 
 
-def _document(folder: Folder, name: str) -> tuple[str, Mapping[str, Any]] | None:
+def _document(folder: Files, name: str) -> tuple[str, Mapping[str, Any]] | None:
     """Return the kind (``array`` or ``group``, with the version) of a node and its metadata."""
     document = folder.json(_named(name, "zarr.json"))
     if document is not None:
@@ -123,7 +131,7 @@ def _document(folder: Folder, name: str) -> tuple[str, Mapping[str, Any]] | None
     return None
 
 
-def _attributes(folder: Folder, name: str) -> Mapping[str, Any]:
+def _attributes(folder: Files, name: str) -> Mapping[str, Any]:
     """Return the attributes of a node."""
     found = _document(folder, name)
     if found is not None and found[0].endswith("3"):
@@ -133,7 +141,7 @@ def _attributes(folder: Folder, name: str) -> Mapping[str, Any]:
     return attributes if isinstance(attributes, Mapping) else {}
 
 
-def _plan(folder: Folder, name: str, axis_names: tuple[str | None, ...] | None = None) -> Plan:
+def _plan(folder: Files, name: str, axis_names: tuple[str | None, ...] | None = None) -> Plan:
     found = _document(folder, name)
     where = f"{name} in it " if name else ""
     if found is None or not found[0].startswith("array"):
@@ -149,7 +157,7 @@ def _plan(folder: Folder, name: str, axis_names: tuple[str | None, ...] | None =
         raise UnnamedFileError(f"{where}{error}") from None
 
 
-def _pictures(folder: Folder, name: str, depth: int = 0) -> Iterator[Picture]:
+def _pictures(folder: Files, name: str, depth: int = 0) -> Iterator[Picture]:
     """Yield the arrays in a node and below it that are filtered."""
     found = _document(folder, name)
     if found is None:
@@ -175,7 +183,7 @@ def _pictures(folder: Folder, name: str, depth: int = 0) -> Iterator[Picture]:
             yield from _pictures(folder, below, depth + 1)
 
 
-def _multiscales(folder: Folder, name: str) -> list[Picture]:
+def _multiscales(folder: Files, name: str) -> list[Picture]:
     attributes = _attributes(folder, name)
     ome = attributes.get("ome", attributes)
     scales = ome.get("multiscales") if isinstance(ome, Mapping) else None
@@ -200,15 +208,15 @@ def _axis_names(axes: object) -> tuple[str | None, ...]:
     return tuple(name if isinstance(name, str) else None for name in names)
 
 
-def _refuse_empty_promises(folder: Folder, pictures: tuple[Picture, ...], max_pixels: int) -> None:
+def _refuse_empty_promises(folder: Files, pictures: tuple[Picture, ...], max_pixels: int) -> None:
     """Refuse sizes that nothing stored stands for, before years are spent on them."""
     samples = sum(p.array.plane_count * int(np.prod(p.array.shape, dtype=object)) for p in pictures)
     limit = 4 * max(max_pixels, MAX_PIXELS)
     if samples <= limit:
         return
     stored = 0
-    for place, _, names in os.walk(folder.root):
-        stored += sum(os.lstat(os.path.join(place, name)).st_size for name in names)  # noqa: PTH118  # many files
+    for size in folder.stored():
+        stored += size
         if samples <= limit + stored * _MOST_PER_BYTE:
             return
     raise UnnamedFileError(
@@ -237,7 +245,7 @@ class Writer:
 
     def _copy(self, original: Zarr) -> None:
         """Copy everything but the chunks that will be written."""
-        folder = Folder(original.root)
+        folder = _opened(original.root)
         made = {plan.name for picture in original.pictures for plan in (picture.array, *picture.levels)}
         waiting = [""]
         while waiting:
@@ -248,14 +256,14 @@ class Writer:
                 elif not is_folder and (name not in made or below.rpartition("/")[2] in STORE_METADATA):
                     self._copy_file(folder, below)
 
-    def _copy_file(self, folder: Folder, name: str) -> None:
-        source = folder.open(name)
-        if source is None:
+    def _copy_file(self, folder: Files, name: str) -> None:
+        pieces = folder.pieces(name)
+        if pieces is None:
             raise UnnamedFileError(f"changed while it was read: {name} has gone")
         target = self._root / name
         make_below(self._root, target.parent)
-        with source, target.open("xb") as file:
-            while data := source.read(1 << 20):
+        with target.open("xb") as file:
+            for data in pieces:
                 file.write(data)
             self._tell(name, file.tell())
 

@@ -6,18 +6,26 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 from PIL import Image
 
+from filterworks.batch.crashes import set_aside
+from filterworks.batch.image_job import Job
+from filterworks.batch.job import make_job
+from filterworks.batch.ledger import Ledger
+from filterworks.batch.plan import make_worklist
 from tests.conftest import tree, wait_for_results, workers_of
 
 # Loaded by each worker: some files kill the process that opens them, or take all its memory.
 KILLER = """
-import ctypes
+import ctypes, os, time
 from filterworks.files import image, source
 real = source.open_source
 def open_source(path, max_pixels):
+    while path.name[:6] in ("plain1", "plain2") and os.path.exists(os.environ.get("STALLED", "")):
+        time.sleep(0.02)
     if "segfault" in path.name:
         ctypes.string_at(0)
     held = []
@@ -133,32 +141,120 @@ def test_a_file_that_kills_its_workers_is_set_aside_and_the_others_are_done(
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
-def test_a_file_that_crashed_a_run_costs_itself_in_the_next(small, tmp_path, command):
-    # Loaded by every Python that is started here, the workers' included.
+@pytest.fixture
+def crashing(tmp_path):
+    """An environment in which some files crash every Python that opens them, the workers' included."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(KILLER)
-    (small / "trip" / "segfault.png").write_bytes((small / "plain07.png").read_bytes())
-    arguments = [sys.executable, "-m", "filterworks", "images", small, "-o", tmp_path / "out", "-f", "sobel"]
-    hostile = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), *sys.path])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), *sys.path])}
 
-    def run():
-        return subprocess.run(arguments, env=hostile, capture_output=True, text=True, timeout=120)
 
-    first = run()
-    assert first.returncode == -signal.SIGSEGV
-    for _ in range(2):  # the second time because of what is recorded
-        again = run()
-        assert again.returncode == 1
-        assert "segfault.png: set aside: its worker died each of 3 times" in again.stderr
-        assert "note: in an earlier run an input here crashed the process that read it" in again.stderr
-        assert "distributed" not in again.stderr
+def is_tried(source, out, filter_name, **run):
+    """Whether a run would try what was set aside; if so, not in its own process."""
+    tables = {"input": {"paths": [str(source)]}, "filter": [{"name": filter_name}], "run": run}
+    job = make_job({**tables, "output": {"path": str(out)}}, "test", Job)
+    with closing(make_worklist(job)) as worklist, Ledger(out, create=False) as ledger:
+        reasons, tries = set_aside(job, worklist, ledger)
+    assert len(reasons) == (not tries)
+    return tries
+
+
+def test_a_file_that_crashed_a_run_costs_itself_in_the_next(small, crashing, tmp_path, process, command):
+    culprit = small / "trip" / "segfault.png"
+    culprit.write_bytes((small / "plain07.png").read_bytes())
+
+    def run(*options):
+        child = process("images", small, "-o", tmp_path / "out", "-f", "sobel", *options, env=crashing)
+        _, err = child.communicate(timeout=120)
+        return child.returncode, err
+
+    def told():
+        (entry,) = command("status", tmp_path / "out", "--json").json["failed"]
+        return entry["attempts"]
+
+    note = "note: in an earlier run an input here crashed the process that read it"
+    assert run()[0] == -signal.SIGSEGV
+    code, err = run()
+    assert code == 1
+    assert "segfault.png: set aside: its worker died each of 3 times" in err
+    assert note in err
+    assert "distributed" not in err
+    assert told() == 3
+    # It is named, and nobody dies of it again.
+    code, err = run()
+    assert code == 1
+    assert "segfault.png: set aside: its worker died each of 3 times" in err
+    assert "; not tried again without --retry-failed\n" in err
+    assert "39 already done" in err
+    assert note not in err
+    assert told() == 3
+    code, err = run("--retry-failed")
+    assert code == 1
+    assert note in err
+    assert told() == 6
     assert command("status", tmp_path / "out", "--json").json["done"] == 9 + 30
-    (small / "trip" / "segfault.png").unlink()
-    last = run()
-    assert last.returncode == 0
-    assert "note:" not in last.stderr
+    assert not is_tried(small, tmp_path / "out", "sobel")
+    assert is_tried(small, tmp_path / "out", "prewitt")
+    assert is_tried(small, tmp_path / "out", "sobel", force=True)
+    os.utime(culprit, ns=(5, 5))
+    assert is_tried(small, tmp_path / "out", "sobel")
+    culprit.unlink()
+    code, err = run()
+    assert code == 0
+    assert "note:" not in err
     assert command("images", small, "-o", tmp_path / "whole", "-f", "sobel").code == 0
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def wait_until(found, limit=120):
+    end = time.monotonic() + limit
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_crash_is_not_forgotten_by_runs_that_end_before_they_meet_its_cause(
+    small, crashing, tmp_path, process, command
+):
+    # They are read first and last.
+    bad, culprit = small / "aaa.png", small / "zz" / "segfault.png"
+    bad.write_bytes((small / "plain03.png").read_bytes())
+    culprit.parent.mkdir()
+    culprit.write_bytes((small / "plain07.png").read_bytes())
+    arguments = ("images", small, "-o", tmp_path / "out", "-f", "sobel")
+
+    def run(*options):
+        child = process(*arguments, *options, env=crashing)
+        _, err = child.communicate(timeout=120)
+        return child.returncode, err
+
+    assert run()[0] == -signal.SIGSEGV
+    stalled = tmp_path / "stalled"
+    stalled.touch()
+    killed = process(*arguments, env={**crashing, "STALLED": str(stalled)})
+    wait_until(lambda: workers_of(killed))
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    # Others are held until it has failed: that ends the run before it comes to the last.
+    bad.write_bytes(b"")
+    ended = process(*arguments, "--fail-fast", "--workers", "2", env={**crashing, "STALLED": str(stalled)})
+    wait_until(lambda: command("status", tmp_path / "out", "--json").json["failed"])
+    stalled.unlink()
+    ended.communicate(timeout=120)
+    assert ended.returncode == 1
+    (failed,) = command("status", tmp_path / "out", "--json").json["failed"]
+    assert failed["input"] == str(bad)
+    # What failed is not all that there is.
+    bad.write_bytes((small / "plain03.png").read_bytes())
+    assert run("--retry-failed")[0] == 0
+    code, err = run()
+    assert code == 1, err
+    assert "segfault.png: set aside: its worker died each of 3 times" in err
+    assert "note: in an earlier run" in err
+    code, err = run()
+    assert code == 1
+    assert "note:" not in err
+    assert not list((tmp_path / "out").glob(".filterworks-*"))
 
 
 def test_workers_killed_one_after_the_other_cost_only_their_tasks(many, tmp_path, process):

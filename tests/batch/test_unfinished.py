@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -87,6 +89,37 @@ def test_what_is_left_is_found_by_its_identity(tmp_path):
     assert (tmp_path / "result").read_bytes() == b"0123456789!"
     sweep(tmp_path, LATER)
     assert not folder.exists()
+
+
+def test_the_end_of_one_run_takes_nothing_from_another_that_begins(tmp_path):
+    over, kept_ones = threading.Event(), []
+
+    def end():
+        while not over.is_set():
+            sweep(tmp_path, LATER)
+
+    def begin(number):
+        for turn in range(150):
+            with unfinished(tmp_path / NAME, [number, turn % 3], ".tif") as kept:
+                if kept is None:  # what is being removed just now looks like what is being written
+                    continue
+                kept.file.write(b"result")
+                kept.note({"rows": 1})
+                kept.finish(tmp_path / f"{number}-{turn}")
+                kept_ones.append(tmp_path / f"{number}-{turn}")
+
+    with ThreadPoolExecutor(4) as pool:
+        enders = [pool.submit(end) for _ in range(2)]
+        beginners = [pool.submit(begin, number) for number in range(2)]
+        try:
+            for one in beginners:
+                one.result()
+        finally:
+            over.set()
+        for one in enders:
+            one.result()
+    assert len(kept_ones) > 100
+    assert all(path.read_bytes() == b"result" for path in kept_ones)
 
 
 def written(kept, name, data):

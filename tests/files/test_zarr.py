@@ -191,6 +191,7 @@ def test_several_axes_of_planes_in_one_chunk(tmp_path):
 def test_no_chunk_can_be_written_twice(tmp_path):
     store(tmp_path / "in.zarr", GREY)
     layout = parse_v3(json.loads((tmp_path / "in.zarr/zarr.json").read_text()))
+    (tmp_path / "out.zarr").mkdir()
     writer = ChunkWriter(tmp_path / "out.zarr", layout)
     packed = writer.pack(GREY[:64, :48])
     writer.put((0, 0), packed)
@@ -519,7 +520,10 @@ def test_folders_that_are_no_stores(tmp_path):
     (tmp_path / "empty.zarr").mkdir()
     assert refused(tmp_path / "empty.zarr").startswith("is no Zarr store")
     (tmp_path / "file.zarr").write_bytes(b"zarr")
-    assert refused(tmp_path / "file.zarr") == "is a file; a Zarr store is a folder"
+    assert (
+        refused(tmp_path / "file.zarr")
+        == "is a file; a Zarr store is a folder, or a zip file called .zarr.zip"
+    )
     assert refused(tmp_path / "none.zarr") == "does not exist"
     store(tmp_path / "line.zarr", GREY[0])
     assert refused(tmp_path / "line.zarr") == "holds an array of 1 axis, which is no picture"

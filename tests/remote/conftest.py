@@ -175,8 +175,20 @@ def proxy(moto, account, monkeypatch):
     made.stop()
 
 
-class _Throttling(BaseHTTPRequestHandler):
+_CODES = {
+    503: "SlowDown",
+    500: "InternalError",
+    429: "TooManyRequests",
+    412: "PreconditionFailed",
+    403: "AccessDenied",
+}
+
+
+class Throttling(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def _status(self, body):
+        return self.server.turn(self.command, self.path)
 
     def _pass(self):
         length = int(self.headers.get("Content-Length") or 0)
@@ -186,12 +198,10 @@ class _Throttling(BaseHTTPRequestHandler):
             return
         server = self.server
         server.calls += 1
-        status = server.turn(self.command, self.path)
+        status = self._status(body)
         if status > 0:
             server.refused += 1
-            code = {503: "SlowDown", 500: "InternalError", 429: "TooManyRequests", 403: "AccessDenied"}[
-                status
-            ]
+            code = _CODES[status]
             text = f"<Error><Code>{code}</Code><Message>{server.message}</Message></Error>".encode()
             self._answer(status, [("Content-Type", "application/xml")], text)
             return
@@ -236,7 +246,7 @@ class _Throttling(BaseHTTPRequestHandler):
 def turnstile(moto, account, monkeypatch):
     """An HTTP proxy that answers as its `turn(method, path)` says: a status, 0 to let through, LOST or BROKEN."""
     host, port = moto.removeprefix("http://").split(":")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Throttling)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Throttling)
     server.daemon_threads = True
     server.target, server.calls, server.refused, server.message = (host, int(port)), 0, 0, "reduce your rate"
     server.turn = lambda method, path: 0

@@ -1,5 +1,6 @@
 """Zarr stores in buckets: each is one input and one result, although it is many objects."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,16 @@ def test_one_store_to_one_name(scans, tmp_path, bucket, command):
     assert outcomes(images(command, bucket.url("in/a.ome.zarr"), bucket.url("made/x.tif"))) == {"done": 1}
     assert outcomes(images(command, bucket.url("made/x.tif"), bucket.url("made/y.zarr"))) == {"done": 1}
     assert "y.zarr/zarr.json" in bucket.tree("made")
+
+
+def test_a_store_in_one_object(scans, tmp_path, bucket, command):
+    assert images(command, scans / "a.ome.zarr", tmp_path / "local.zarr").code == 0
+    shutil.make_archive(str(tmp_path / "scan.zarr"), "zip", scans / "a.ome.zarr")
+    bucket.put("packed/scan.zarr.zip", (tmp_path / "scan.zarr.zip").read_bytes())
+    assert outcomes(images(command, bucket.url("packed"), bucket.url("out"))) == {"done": 1}
+    assert bucket.tree("out/scan.zarr") == tree(tmp_path / "local.zarr")
+    assert outcomes(images(command, bucket.url("packed"), bucket.url("out"))) == {"skipped": 1}
+    assert command("audit", bucket.url("out"), "--sample", "100%", "--json").json["recomputed"] == 1
 
 
 def test_globs_and_levels_take_a_store_as_one(scans, bucket, command):
