@@ -5,8 +5,8 @@ a file first needs it.
 """
 
 from filterworks.files.formats import IMAGE_SUFFIXES, STORE_METADATA, RowSheet, Sheet, is_store
-from filterworks.files.image import ImageReader, naming, open_image, whole
-from filterworks.files.page import Alpha, Described, ImageInfo, Metadata, Page, Raster
+from filterworks.files.image import ImageReader, named, naming, open_image, suffix_of, whole
+from filterworks.files.page import Alpha, Described, ImageInfo, Layout, Metadata, Page, Raster
 from filterworks.files.stacks import stacks
 from filterworks.files.writing import ImageWriter, check_writable, create_image, write_image
 
@@ -18,6 +18,7 @@ __all__ = [
     "ImageInfo",
     "ImageReader",
     "ImageWriter",
+    "Layout",
     "Metadata",
     "Page",
     "Raster",
@@ -26,9 +27,11 @@ __all__ = [
     "check_writable",
     "create_image",
     "is_store",
+    "named",
     "naming",
     "open_image",
     "stacks",
+    "suffix_of",
     "whole",
     "write_image",
 ]
