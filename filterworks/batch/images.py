@@ -150,6 +150,10 @@ def _way(
     return refusal, "at once" if size <= _SMALL and not is_store(suffix) else "as it comes"
 
 
+def _untold(rows: int) -> None:
+    """Hear of rows of a result that nobody will continue."""
+
+
 @lru_cache(maxsize=8)
 def _rendering(chain: str, range_: str, volume: bool) -> Rendering:
     return Rendering(Chain.parse(chain), range_, axes=(0, 1, 2) if volume else (0, 1))
@@ -230,6 +234,8 @@ class _Work:
 
     def _begun(self, sheet: Sheet, rows: int) -> tuple[int, Callable[[int], None]]:
         """Return the first row of a new sheet that is not in the file yet, and whom to tell of rows."""
+        if self._kept is None:
+            return 0, _untold
         return self._step(rows, range(self._progress.restore(sheet)))
 
     def _step(self, rows: int, done: Container[int] = ()) -> tuple[int, Callable[[int], None]]:

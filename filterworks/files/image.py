@@ -99,9 +99,8 @@ def suffix_of(path: str) -> str:
     >>> suffix_of("a.b/scan.tar.TIF"), suffix_of(".png"), suffix_of("a.")
     ('.TIF', '', '')
     """
-    name = os.path.basename(path)  # noqa: PTH119  # called for every file of a tree
-    place = name.rfind(".")
-    return name[place:] if 0 < place < len(name) - 1 else ""
+    stem, dot, suffix = os.path.basename(path).rpartition(".")  # noqa: PTH119  # called for every file of a tree
+    return dot + suffix if stem and suffix else ""
 
 
 def named(path: str | Path, error: Exception) -> FileError:
