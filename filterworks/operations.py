@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,7 @@ from filterworks.convolution import Axes
 from filterworks.errors import ArgumentError
 from filterworks.evaluation import NOT_YET, reusable
 from filterworks.filters.options import float_dtype
+from filterworks.machine.compiler import CompilerError
 from filterworks.notation import checked, named, parse_parameters, parse_parts, written_step
 from filterworks.planner import expecting_many, is_traced, tracing
 
@@ -325,9 +327,13 @@ class Chain:
             return run(x)
         with expecting_many():
             array = as_signal(x)
-            if key is None or key in self._runs or is_traced():
+            if key is None or array is not x or key in self._runs or is_traced():
                 return self._applied(array, axes)
             return self._applied_first(key, array, axes)
+
+    def __reduce__(self) -> tuple[type[Chain], tuple[tuple[Step, ...]]]:
+        # What is remembered is of this process.
+        return Chain, (self.steps,)
 
     @cached_property
     def _runs(self) -> dict[Any, Callable[[Any], Array] | None]:
@@ -341,7 +347,8 @@ class Chain:
         run = None
         if len(self.steps) == len(trace.calls) == 1 and self.steps[0].operation.is_correlation:
             request, data, made = trace.calls[0]
-            run = reusable(request, array) if data is array and made is result else None
+            with suppress(CompilerError):
+                run = reusable(request, array) if data is array and made is result else None
         if len(self._runs) >= _RUNS:
             self._runs.clear()
         if run is not NOT_YET:

@@ -88,7 +88,7 @@ class ImageTask(Task):
             refusal, way = _way(*key)
             if refusal:
                 raise FileError(f"{self.input}: {refusal}")
-            if way == "at once":
+            if way == "at once" and reader.is_small:
                 return self._at_once(reader, place)
             if way == "to be continued":
                 kept_in = Path(place).parent.parent / NAME
@@ -138,7 +138,8 @@ def _way(
 ) -> tuple[str | None, str]:
     """Return why the result of an image cannot be made, and else how it is written.
 
-    ``to be continued``: so large that a run that comes later should continue it; ``at once``: small.
+    ``to be continued``: so large that a run that comes later should continue it; ``at once``: small, as
+    far as its pixels go.
     """
     is_tiff = suffix.lower() in _TIFF
     refusal = check_writable(suffix, layout, pages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ class ImageReader:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the file is so small that all of it is in memory."""
+        return isinstance(self._file, io.BytesIO)
 
     def pages(self) -> Iterator[Page]:
         """Decode and yield one page after the other; only the one that is yielded is in memory.
