@@ -37,7 +37,9 @@ def evaluate(request: Request, x: Array) -> Array:
     Numbers too large for it become infinite without a warning, in every engine alike.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return finish(_evaluate(request, x), request.dtype)
+        result = finish(_evaluate(request, x), request.dtype)
+    planner.note_call(request, x, result)
+    return result
 
 
 def NOT_YET(x: Array) -> Array:  # noqa: N802 -- a mark, never called

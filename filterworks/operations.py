@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,9 +20,11 @@ from filterworks import filters, kernels
 from filterworks.arguments import Array, as_axes, as_signal, per_axis, saturate
 from filterworks.convolution import Axes
 from filterworks.errors import ArgumentError
+from filterworks.evaluation import NOT_YET, reusable
 from filterworks.filters.options import float_dtype
+from filterworks.machine.compiler import CompilerError
 from filterworks.notation import checked, named, parse_parameters, parse_parts, written_step
-from filterworks.planner import expecting_many
+from filterworks.planner import expecting_many, is_traced, tracing
 
 Parameters = Mapping[str, Any]
 Reach = tuple[float, ...]
@@ -33,6 +36,9 @@ COMMON: dict[str, Any] = {
     "nan_policy": "propagate",
     "method": "auto",
 }
+
+# Kinds of data that a chain remembers its way for.
+_RUNS = 64
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,15 @@ class Operation:
         function of the parameters that tells.
     exceeds
         Whether a result on the scale of the data may leave their range; or a function that tells.
+    is_correlation
+        Whether it is one correlation, with a kernel that the parameters alone decide.
     """
 
     function: Callable[..., Array]
     reach: Callable[[Parameters, int], Reach]
     signed: bool | Callable[[Parameters], bool] = False
     exceeds: bool | Callable[[Parameters], bool] = False
+    is_correlation: bool = False
 
     @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
@@ -142,11 +151,11 @@ def _unbounded(parameters: Parameters, ndim: int) -> Reach:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "mean": Operation(filters.mean, _half("size")),
-    "gaussian": Operation(filters.gaussian, _of_sigma(), _is_derivative),
-    "binomial": Operation(filters.binomial, _half("size")),
-    "disk": Operation(filters.disk, _of_kernel("disk")),
-    "motion": Operation(filters.motion, _of_kernel("motion")),
+    "mean": Operation(filters.mean, _half("size"), is_correlation=True),
+    "gaussian": Operation(filters.gaussian, _of_sigma(), _is_derivative, is_correlation=True),
+    "binomial": Operation(filters.binomial, _half("size"), is_correlation=True),
+    "disk": Operation(filters.disk, _of_kernel("disk"), is_correlation=True),
+    "motion": Operation(filters.motion, _of_kernel("motion"), is_correlation=True),
     "median": Operation(filters.median, _half("size")),
     "bilateral": Operation(filters.bilateral, _of_bilateral),
     "sobel": Operation(filters.sobel, _one, True),
@@ -154,14 +163,14 @@ OPERATIONS: dict[str, Operation] = {
     "scharr": Operation(filters.scharr, _one, True),
     "roberts": Operation(filters.roberts, _one, True),
     "central_difference": Operation(filters.central_difference, _one, True),
-    "laplace": Operation(filters.laplace, _one, True),
+    "laplace": Operation(filters.laplace, _one, True, is_correlation=True),
     "log": Operation(filters.log, _of_sigma(), True),
     "dog": Operation(filters.dog, _of_dog, True),
-    "gabor": Operation(filters.gabor, _of_kernel("gabor"), True),
+    "gabor": Operation(filters.gabor, _of_kernel("gabor"), True, is_correlation=True),
     "canny": Operation(filters.canny, _unbounded, True),
     "unsharp_mask": Operation(filters.unsharp_mask, _of_sigma(default=1.0), exceeds=True),
-    "sharpen": Operation(filters.sharpen, _one, exceeds=True),
-    "emboss": Operation(filters.emboss, _one, exceeds=True),
+    "sharpen": Operation(filters.sharpen, _one, exceeds=True, is_correlation=True),
+    "emboss": Operation(filters.emboss, _one, exceeds=True, is_correlation=True),
     "kernel": Operation(filters.kernel, _of_weights, _weights_cancel, exceeds=_is_no_mean),
 }
 
@@ -312,8 +321,39 @@ class Chain:
         The engines are chosen by the operations and the data alone, whatever was computed before: a chain
         gives the same integers in memory, band by band, and on any machine of a cluster.
         """
+        key = (x.shape, x.dtype, axes) if type(x) is np.ndarray and type(axes) is tuple else None
+        run = self._runs.get(key)
+        if run is not None and not is_traced():
+            return run(x)
         with expecting_many():
-            return self._applied(as_signal(x), axes)
+            array = as_signal(x)
+            if key is None or array is not x or key in self._runs or is_traced():
+                return self._applied(array, axes)
+            return self._applied_first(key, array, axes)
+
+    def __reduce__(self) -> tuple[type[Chain], tuple[tuple[Step, ...]]]:
+        # What is remembered is of this process.
+        return Chain, (self.steps,)
+
+    @cached_property
+    def _runs(self) -> dict[Any, Callable[[Any], Array] | None]:
+        """What computes all data of a shape, a dtype and axes; None: each has to be looked at."""
+        return {}
+
+    def _applied_first(self, key: Any, array: Array, axes: Axes) -> Array:
+        """Return the result, and remember what computes it if the chain is one correlation."""
+        with tracing() as trace:
+            result = self._applied(array, axes)
+        run = None
+        if len(self.steps) == len(trace.calls) == 1 and self.steps[0].operation.is_correlation:
+            request, data, made = trace.calls[0]
+            with suppress(CompilerError):
+                run = reusable(request, array) if data is array and made is result else None
+        if len(self._runs) >= _RUNS:
+            self._runs.clear()
+        if run is not NOT_YET:
+            self._runs[key] = run
+        return result
 
     def _applied(self, array: Array, axes: Axes) -> Array:
         along = as_axes(axes, array.ndim)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -63,9 +63,18 @@ class Plan:
 
 @dataclass
 class Trace:
-    """What was planned while :func:`tracing`: each problem with its plan."""
+    """What was done while :func:`tracing`.
+
+    Attributes
+    ----------
+    steps
+        Each problem with its plan.
+    calls
+        Each request that was evaluated, with the data and the result.
+    """
 
     steps: list[tuple[Problem, Plan]] = field(default_factory=list)
+    calls: list[tuple[Any, Array, Array]] = field(default_factory=list)
 
 
 _TRACE: ContextVar[Trace | None] = ContextVar("filterworks_trace", default=None)
@@ -85,6 +94,13 @@ def tracing() -> Iterator[Trace]:
 def is_traced() -> bool:
     """Return whether somebody collects plans."""
     return _TRACE.get() is not None
+
+
+def note_call(request: Any, x: Array, result: Array) -> None:
+    """Tell whoever collects plans what has been evaluated."""
+    trace = _TRACE.get()
+    if trace is not None:
+        trace.calls.append((request, x, result))
 
 
 class _Starting:

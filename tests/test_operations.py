@@ -195,3 +195,25 @@ def test_what_was_computed_before_changes_nothing():
     np.testing.assert_array_equal(fw.Chain.parse(text)(big, axes=(0, 1)), expected)
     part = fw.Chain.parse(text)(big[100:180], axes=(0, 1))
     np.testing.assert_array_equal(part[2:-2], expected[102:178])
+
+
+@pytest.mark.parametrize("text", [
+    "gaussian:sigma=1.3", "gaussian:sigma=[1,2],order=[0,1]", "mean:size=5,boundary=wrap", "laplace", "emboss", "sobel",
+    "sharpen:nan_policy=omit", "disk:radius=2,boundary=constant,fill_value=7", "gaussian:sigma=1 | median:size=3", "binomial:size=4",
+])  # fmt: skip
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "float32", "float64"])
+def test_what_a_chain_remembers_changes_nothing(text, dtype):
+    rng = np.random.default_rng(5)
+    used = fw.Chain.parse(text)
+    for shape in [(9, 14), (9, 14, 3), (9, 14)]:
+        for _ in range(3):
+            x = (rng.random(shape) * 200).astype(dtype)
+            if x.dtype.kind == "f":
+                x.flat[rng.integers(x.size, size=2)] = np.nan, np.inf
+            for data in (x, x[::-1], np.asfortranarray(x)):
+                got, expected = used(data, axes=(0, 1)), fw.Chain.parse(text)(data, axes=(0, 1))
+                assert got.dtype == expected.dtype
+                np.testing.assert_array_equal(got, expected)
+    again = pickle.loads(pickle.dumps(used))
+    assert again == used
+    np.testing.assert_array_equal(again(x, axes=(0, 1)), used(x, axes=(0, 1)))

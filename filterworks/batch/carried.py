@@ -66,11 +66,11 @@ class CarriedTask(Task):
         """Return the task with its provisional result on this machine's disk."""
         return dataclasses.replace(self, partial=str(_scratch() / self.partial)) if self.at_worker else self
 
-    def make(self, partial: Path) -> Made:
+    def make(self, partial: str | Path) -> Made:
         """Fetch the input beside `partial`, if it is remote, and write the result there."""
         if self.expected is None:
             return self.inner.make(partial)
-        with fetched(parse_url(self.input), self.expected, partial) as copy:
+        with fetched(parse_url(self.input), self.expected, Path(partial)) as copy:
             try:
                 return dataclasses.replace(self.inner, input=str(copy)).make(partial)
             except FilterworksError as error:

@@ -98,6 +98,20 @@ def stretch_of(path: Path, start: int, end: int | None) -> Digest:
     return found
 
 
+def write_hashed(path: str, data: memoryview) -> str:
+    """Write a file in one go and return its hash."""
+    with open(path, "wb", buffering=0) as file:  # noqa: PTH123  # called for every file of a tree
+        written = file.write(data)
+        while written < len(data):
+            # Without a buffer the system may take a part only: the next call says why.
+            written += file.write(data[written:])
+    if len(data) <= PIECE:
+        return hashlib.sha256(data).hexdigest()
+    found = Digest()
+    found.update(data)
+    return found.hexdigest()
+
+
 class HashedFile(io.RawIOBase):
     """A file that is hashed as it is written from its end on, but for its first bytes.
 
@@ -122,6 +136,11 @@ class HashedFile(io.RawIOBase):
         super().__init__()
         self.file, self.digest, self._stretches = file, digest, stretches
         self.end = self._position = file.tell()
+
+    @property
+    def known(self) -> tuple[str | None, int | None]:
+        """The hash and the length, where the hash is known."""
+        return (None, None) if self.digest is None else (self.digest.hexdigest(), self.end)
 
     @property
     def name(self) -> str:

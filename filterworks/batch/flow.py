@@ -59,12 +59,6 @@ class Flow:
 
     def run(self, threads: int) -> None:
         """Do all bands on up to `threads` threads; the first failure ends all and is raised."""
-        if len(self.bands) == 1 and not self.first:
-            # Nothing to wait for: most images of a folder are one band.
-            (band,) = self.bands
-            with np.errstate(all="ignore"):
-                self.take(band, self.work(band, self.read(band[0].start, band[0].stop)))
-            return
         self._next = self.first
         numbers = range(self.first, len(self.bands))
         self._uses.update(piece for number in numbers for piece in self._needed(number))

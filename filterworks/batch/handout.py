@@ -24,7 +24,7 @@ from filterworks.batch.worklist import Item
 # Tasks given out per worker: enough that none waits, few enough that memory stays flat.
 _WINDOW = 3
 # Of a share: handing over takes a millisecond, a small file not much longer.
-_FILES, _BYTES = 64, 1 << 20
+_FILES, _BYTES = 128, 1 << 20
 # Finished results are recorded together at least this often, in seconds.
 COMMIT = 0.25
 

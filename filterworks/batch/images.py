@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import threading
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import cv2
+import numpy as np
 
 from filterworks.arguments import Array
 from filterworks.batch.check import Check
-from filterworks.batch.digests import Digest, HashedFile, digest
+from filterworks.batch.digests import Digest, HashedFile, digest, write_hashed
 from filterworks.batch.folders import identity
 from filterworks.batch.memory import MEMORY, usual_memory
 from filterworks.batch.overviews import overviews as add_overviews
@@ -27,15 +29,19 @@ from filterworks.errors import FileError, FilterworksError
 from filterworks.files import (
     ImageReader,
     ImageWriter,
+    Layout,
     Page,
     Raster,
     Sheet,
     check_writable,
     create_image,
+    is_archive,
     is_store,
+    named,
     naming,
     open_image,
     stacks,
+    suffix_of,
 )
 from filterworks.files.keeping import Keeping
 from filterworks.files.tiff_writer import TiffSheet
@@ -43,6 +49,8 @@ from filterworks.operations import Chain
 
 # A result of at least so many bytes before packing is continued by the next run if this one dies.
 _LARGE = 64 << 20
+# One of at most so many is made in memory and written in one go.
+_SMALL = 1 << 20
 # A page of more bytes is overwritten by its result: both would not fit.
 _TWICE = 128 << 20
 _TIFF = (".tif", ".tiff")
@@ -69,32 +77,52 @@ class ImageTask(Task):
     overviews: bool
     verify: bool
 
-    def make(self, partial: Path) -> Made:
+    def make(self, partial: str | Path) -> Made:
         """Write the filtered image to `partial`."""
+        place = os.fspath(partial)
         if cv2.getNumThreads() != self.threads:
             cv2.setNumThreads(self.threads)
-        with open_image(Path(self.input), max_pixels=self.max_pixels, scratch=partial.parent) as reader:
-            refusal = check_writable(partial.suffix, reader.info)
+        scratch = Path(place).parent if is_store(self.input) or is_archive(self.input) else None
+        with open_image(self.input, max_pixels=self.max_pixels, scratch=scratch) as reader:
+            info = reader.info
+            key = (info.layout, info.shape, info.page_count, suffix_of(place), self.volume, self.overviews)
+            refusal, way = _way(*key)
             if refusal:
                 raise FileError(f"{self.input}: {refusal}")
-            if self.overviews and (self.volume or partial.suffix.lower() not in _TIFF):
-                raise FileError(f"{self.input}: --overviews are for TIFFs, page by page")
-            if _is_worth_keeping(reader, partial):
-                with unfinished(partial.parent.parent / NAME, self._identity(), partial.suffix) as kept:
+            if way == "at once" and reader.is_small:
+                return self._at_once(reader, place)
+            if way == "to be continued":
+                kept_in = Path(place).parent.parent / NAME
+                with unfinished(kept_in, self._identity(), suffix_of(place)) as kept:
                     if kept is not None:
-                        return self._continued(reader, kept, partial)
-            if is_store(partial.name):
-                return _Work(self, reader).into(partial, None)
-            with naming(partial), partial.open("wb", buffering=0) as file:
-                return _Work(self, reader).into(partial, HashedFile(file, Digest()))
+                        return self._continued(reader, kept, Path(place))
+            work = _Work(self, reader)
+            if is_store(place):
+                work.into(place, None)
+                return work.made()
+            with naming(place), Path(place).open("wb", buffering=0) as file:
+                hashed = HashedFile(file, Digest())
+                work.into(place, hashed)
+                return work.made(*hashed.known)
+
+    def _at_once(self, reader: ImageReader, place: str) -> Made:
+        """Make a small result in memory, and write it in one go."""
+        work, file = _Work(self, reader), io.BytesIO()
+        work.into(place, file)
+        data = file.getbuffer()
+        try:
+            return work.made(write_hashed(place, data), len(data))
+        except OSError as error:
+            raise named(place, error) from error
 
     def _continued(self, reader: ImageReader, kept: Unfinished, partial: Path) -> Made:
+        work = _Work(self, reader, kept)
         try:
-            made = _Work(self, reader, kept).into(kept.path, kept.file)
+            work.into(kept.path, kept.file)
         except FileError as error:
             raise FileError(str(error).replace(str(kept.path), str(partial))) from error
         kept.finish(partial)
-        return made
+        return work.made(*kept.file.known if kept.file else ())
 
     def _identity(self) -> list[Any]:
         """Return what decides the bytes of the result."""
@@ -105,10 +133,27 @@ class ImageTask(Task):
         return [place, *identity(self.input), content, *how]
 
 
-def _is_worth_keeping(reader: ImageReader, partial: Path) -> bool:
-    """Return whether the result is so large that a run that comes later should continue it."""
-    size = math.prod(reader.info.shape) * reader.info.dtype.itemsize * reader.info.page_count
-    return size >= _LARGE and (partial.suffix.lower() in _TIFF or is_store(partial.name))
+@lru_cache(maxsize=256)
+def _way(
+    layout: Layout, shape: tuple[int, ...], pages: int, suffix: str, volume: bool, overviews: bool
+) -> tuple[str | None, str]:
+    """Return why the result of an image cannot be made, and else how it is written.
+
+    ``to be continued``: so large that a run that comes later should continue it; ``at once``: small, as
+    far as its pixels go.
+    """
+    is_tiff = suffix.lower() in _TIFF
+    refusal = check_writable(suffix, layout, pages)
+    if refusal is None and overviews and (volume or not is_tiff):
+        refusal = "--overviews are for TIFFs, page by page"
+    size = math.prod(shape) * np.dtype(layout.dtype).itemsize * pages
+    if size >= _LARGE and (is_tiff or is_store(suffix)):
+        return refusal, "to be continued"
+    return refusal, "at once" if size <= _SMALL and not is_store(suffix) else "as it comes"
+
+
+def _untold(rows: int) -> None:
+    """Hear of rows of a result that nobody will continue."""
 
 
 @lru_cache(maxsize=8)
@@ -127,12 +172,12 @@ class _Work:
         self._clipped: int = self._progress.place.get("clipped", 0)
         self._difference: float | None = self._progress.place.get("difference", 0.0) if task.verify else None
 
-    def into(self, place: Path, file: HashedFile | None) -> Made:
+    def into(self, place: str | Path, file: HashedFile | io.BytesIO | None) -> None:
         """Write the result to `place`, or to the file; what is kept of it is continued."""
-        kept = self._kept
-        how: Any = {"quality": self._task.quality, "threads": self._task.threads, "file": file}
+        kept, quality, threads = self._kept, self._task.quality, self._task.threads
         keeping = Keeping(bool(kept.entries), kept.stretches, self._begun) if kept else None
-        with create_image(place, self._reader.info, **how, keeping=keeping) as writer:
+        how: Any = {"quality": quality, "threads": threads, "file": file, "keeping": keeping}
+        with create_image(place, self._reader.info, **how) as writer:
             try:
                 if self._task.volume:
                     self._filter_volumes(writer)
@@ -143,16 +188,22 @@ class _Work:
                 raise
             except FilterworksError as error:
                 raise FileError(f"{self._task.input}: {error}") from error
-        written, size = (file.digest.hexdigest(), file.end) if file and file.digest else (None, None)
+        if file is not None:
+            file.flush()
+
+    def made(self, digest: str | None = None, size: int | None = None) -> Made:
+        """Return what was found out on the way; the hash and the size of the result where they are known."""
         share = self._clipped / max(self._samples, 1)
-        return Made(written, size, pages=self._pages, clipped=share, difference=self._difference)
+        return Made(digest, size, self._pages, share, self._difference)
 
     def _filter(self, page: Raster, writer: ImageWriter) -> None:
         task, rendering, before = self._task, self._rendering, self._clipped
         room = self._room(page)
         sheet = writer.sheet(page, room)
-        cut = grid(page, rendering, sheet.unit)
-        threads, size = self._share_of_memory(page, cut)
+        whole = isinstance(page, Page)
+        kind = (page.shape, page.dtype, page.unit, sheet.unit, whole)
+        cut, threads, size = _course(rendering, *kind, task.threads, task.memory)
+        self._check_memory(size)
         check = Check(page, rendering, self._settle) if task.verify else None
         start, reached = self._begun(sheet, page.shape[0])
 
@@ -185,6 +236,8 @@ class _Work:
 
     def _begun(self, sheet: Sheet, rows: int) -> tuple[int, Callable[[int], None]]:
         """Return the first row of a new sheet that is not in the file yet, and whom to tell of rows."""
+        if self._kept is None:
+            return 0, _untold
         return self._step(rows, range(self._progress.restore(sheet)))
 
     def _step(self, rows: int, done: Container[int] = ()) -> tuple[int, Callable[[int], None]]:
@@ -209,7 +262,8 @@ class _Work:
         settled = self._settle if self._task.verify else None
         for members in stacks(self._reader.info):
             stack = Volume([pages[i] for i in members], [sheets[i] for i in members], self._rendering)
-            threads, size = self._fitting(stack.memory)
+            threads, size = _fitting(self._task.threads, self._task.memory, stack.memory)
+            self._check_memory(size)
             with MEMORY.held(size, self._task.memory or usual_memory()):
                 stack.render(threads, settled, self._step, self._count)
         self._pages, self._samples = len(pages), sum(math.prod(page.shape) for page in pages)
@@ -221,24 +275,39 @@ class _Work:
         with self._turn:
             self._difference = max(self._difference or 0.0, difference)
 
-    def _share_of_memory(self, page: Raster, cut: Grid) -> tuple[int, int]:
-        """Return how many threads may filter the page, and how many bytes they hold."""
-        kept = self._kept_bytes(page)
-        return self._fitting(lambda threads: kept + cut.memory(page, threads))
-
-    def _kept_bytes(self, page: Raster) -> int:
-        """Return how many bytes a page that is decoded whole takes, and its result."""
-        size = math.prod(page.shape) * page.dtype.itemsize if isinstance(page, Page) else 0
-        return size if size > _TWICE else 2 * size
-
-    def _fitting(self, memory: Callable[[int], int]) -> tuple[int, int]:
-        """Return how many threads fit into the memory that may be used, and what they hold."""
-        limit = self._task.memory or usual_memory()
-        threads = next((n for n in range(self._task.threads, 1, -1) if memory(n) <= limit), 1)
-        size = memory(threads)
-        if self._task.memory is not None and size > limit:
+    def _check_memory(self, size: int) -> None:
+        limit = self._task.memory
+        if limit is not None and size > limit:
             raise FileError(
                 f"{self._task.input}: needs about {size >> 20} MiB to be filtered like this, and --memory "
                 f"allows {limit >> 20} MiB"
             )
-        return threads, size
+
+
+@lru_cache(maxsize=256)
+def _course(
+    rendering: Rendering,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    stored: int,
+    unit: int,
+    whole: bool,
+    threads: int,
+    memory: int | None,
+) -> tuple[Grid, int, int]:
+    """Return how a page is cut, how many threads filter it, and about how many bytes are held.
+
+    Of the page and of its result `stored` and `unit` rows belong together; `whole`: it is decoded at once.
+    """
+    cut = grid(shape, stored, rendering, unit)
+    size = math.prod(shape) * dtype.itemsize if whole else 0
+    # A page that is decoded whole is held, and its result unless that takes its place.
+    kept = size if size > _TWICE else 2 * size
+    return cut, *_fitting(threads, memory, lambda n: kept + cut.memory(shape, dtype, n))
+
+
+def _fitting(most: int, limit: int | None, memory: Callable[[int], int]) -> tuple[int, int]:
+    """Return how many threads fit into the memory that may be used, and what they hold."""
+    limit = limit or usual_memory()
+    threads = next((n for n in range(most, 1, -1) if memory(n) <= limit), 1)
+    return threads, memory(threads)

@@ -22,9 +22,8 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -73,8 +72,7 @@ def from_sql(value: str | bytes) -> str:
     return os.fsdecode(value) if isinstance(value, bytes) else value
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One line of the ledger: a result, or a failure.
 
     Attributes
@@ -147,8 +145,7 @@ class Living:
     progress: Progress
 
 
-_FIELDS = tuple(Record.__dataclass_fields__)
-_FIELDS_OF = attrgetter(*_FIELDS)
+_FIELDS = Record._fields
 
 
 class Ledger:
@@ -468,7 +465,7 @@ def _refusal(folder: Path) -> str:
 
 
 def _values(record: Record) -> list[Any]:
-    return [to_sql(value) if isinstance(value, str) else value for value in _FIELDS_OF(record)]
+    return [to_sql(value) if isinstance(value, str) else value for value in record]
 
 
 def _record(row: tuple[Any, ...]) -> Record:

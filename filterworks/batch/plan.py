@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -117,7 +118,7 @@ class _Source:
         except ValueError as error:
             self.problem = f"{text!r}: is no possible path: {error}"
 
-    @property
+    @cached_property
     def is_file(self) -> bool:
         return not self.is_glob and not _is_folder(self.text)
 

@@ -54,12 +54,30 @@ class Processes(Pool):
             return self._executor.submit(perform_all, tasks)
         # This is when another process is started.
         self._spawned += 1
-        with without_main_module(), interrupts_wait():
+        with without_main_module(), interrupts_wait(), _one_blas_thread():
             return self._executor.submit(perform_all, tasks)
 
     def close(self) -> None:
         """End the processes."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Keep the processes that are started inside from starting threads of OpenBLAS.
+
+    They would spin for a tenth of a second each, and images have no use for them.
+    """
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

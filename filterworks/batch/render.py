@@ -28,7 +28,7 @@ _APART = 32 << 20
 WORK_BYTES = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # known by identity: comparing chains takes long
 class Rendering:
     """How the pixels of an image become those of its result.
 
@@ -67,6 +67,10 @@ class Rendering:
         """Whether the outside is found at the other end of the image, beyond the reach."""
         return "wrap" in self.boundaries
 
+    @cached_property
+    def _compute(self) -> Apply:
+        return self.apply or partial(self.chain, axes=self.axes)
+
     def pixels(self, values: Array, opacity: Array | None, dtype: np.dtype[Any]) -> tuple[Array, int]:
         """Return values as pixels, and how many of them were cut to the range of their dtype."""
         shown, clipped = to_pixels(values, dtype, self.how, self.limits)
@@ -76,7 +80,7 @@ class Rendering:
 
     def values(self, pixels: Array, alpha: Alpha) -> tuple[Array, Array | None]:
         """Return the values of the result, and the pixels of its alpha channel where that is apart."""
-        compute = self.apply or (lambda x: self.chain(x, axes=self.axes))
+        compute = self._compute
         if alpha != "none" and self.chain.is_signed:
             return compute(np.ascontiguousarray(pixels[..., :-1])), pixels[..., -1]
         if alpha == "straight":
@@ -119,13 +123,18 @@ class Grid:
     columns: tuple[Band, ...]
     wrapped: int | None = None
 
-    def memory(self, page: Raster, threads: int) -> int:
+    def memory(self, shape: tuple[int, ...], dtype: np.dtype[Any], threads: int) -> int:
         """Return about how many bytes are held at once while the page is filtered."""
-        per_pixel: int = page.shape[2] if len(page.shape) == 3 else 1
+        per_pixel: int = shape[2] if len(shape) == 3 else 1
         band, block = self._largest
         work: int = band * (block + 2 * (self.wrapped or 0)) * per_pixel * WORK_BYTES
-        held: int = band * page.shape[1] * per_pixel * page.dtype.itemsize
+        held: int = band * shape[1] * per_pixel * dtype.itemsize
         return threads * work + (3 + 2 * threads) * held
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether the page is one block."""
+        return len(self.rows) == len(self.columns) == 1 and self.wrapped is None
 
     @cached_property
     def _largest(self) -> tuple[int, int]:
@@ -134,13 +143,13 @@ class Grid:
         return tall, wide
 
 
-def grid(page: Raster, rendering: Rendering, unit: int = 1) -> Grid:
-    """Return how to cut a page whose result is stored `unit` rows at a time."""
+def grid(shape: tuple[int, ...], stored: int, rendering: Rendering, unit: int = 1) -> Grid:
+    """Return how to cut a page of which so many rows are `stored` together, and of its result `unit`."""
     reach: tuple[float, ...] = rendering.chain.reach
     if rendering.wraps and (len(rendering.boundaries) > 1 or math.isinf(max(reach))):
         # What lies outside for one operation is found at the other end of the result of another.
         reach = (math.inf, math.inf)
-    return _cut(page.shape, page.unit, unit, reach, rendering.wraps)
+    return _cut(shape, stored, unit, reach, rendering.wraps)
 
 
 @lru_cache(maxsize=64)
@@ -209,7 +218,7 @@ def render(
     MissingDataError
         If NaN would have to become an integer.
     """
-    cut = cut or grid(page, rendering, sheet.unit)
+    cut = cut or grid(page.shape, page.unit, rendering, sheet.unit)
     if rendering.how == "stretch" and rendering.limits is None:
         rendering = replace(rendering, limits=_limits(page, rendering, cut, threads))
     clipped = 0
@@ -234,6 +243,8 @@ def render(
 
 def loosened(page: Raster) -> Raster:
     """Return the page, decoded as a whole where too many of its rows are stored together for bands."""
+    if isinstance(page, Page):
+        return page
     return whole(page) if page.unit * math.prod(page.shape[1:]) > _APART else page
 
 
@@ -247,6 +258,12 @@ def _flow(
     start: int = 0,
     overwritten: bool = False,
 ) -> None:
+    if cut.is_whole and not start:
+        # Nothing to wait for: most images of a folder are one band.
+        (band,) = cut.rows
+        with np.errstate(all="ignore"):
+            take(band, work(band, page.rows(band[0].start, band[0].stop)))
+        return
     first = sum(write.start < start for _, _, write in cut.rows)
     if cut.wrapped is not None:
         flow = Flow(cut.rows, partial(_periodic, page), work, take, first, alone=True)
@@ -260,6 +277,8 @@ def _flow(
 
 def _shown(page: Raster, rendering: Rendering, cut: Grid, band: Band, window: Array) -> tuple[Array, int]:
     """Return the pixels of one band of the result, and how many were cut."""
+    if cut.is_whole:
+        return rendering.pixels(*rendering.values(window, page.alpha), page.dtype)
     parts, clipped = [], 0
     for values, opacity in _blocks(page, rendering, cut, band, window):
         shown, count = rendering.pixels(values, opacity, page.dtype)

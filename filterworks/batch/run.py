@@ -389,7 +389,7 @@ def _record(job: AnyJob, item: Item, outcome: Outcome) -> Record:
 
 def is_drawn(output: str, share: float) -> bool:
     """Return whether an output belongs to the random share; the same ones in every run."""
-    return zlib.crc32(output.encode(errors="surrogateescape")) < share * 2**32
+    return share > 0 and zlib.crc32(output.encode(errors="surrogateescape")) < share * 2**32
 
 
 def _entry(worklist: Worklist, item: Item, outcome: Outcome) -> dict[str, object]:

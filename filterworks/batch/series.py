@@ -56,11 +56,12 @@ class SeriesTask(Task):
     settings: Settings
     suffix: str | None
 
-    def make(self, partial: Path) -> Made:
+    def make(self, partial: str | Path) -> Made:
         """Write the filtered table to `partial`."""
-        with partial.open("wb") as file:
+        place = Path(partial)
+        with place.open("wb") as file:
             hashed = _Hashed(file)
-            details = self.filter_into(partial, hashed)
+            details = self.filter_into(place, hashed)
             written = hashed.hash.hexdigest() if file.tell() == hashed.size else None
         return Made(digest=written, details=details)
 

@@ -90,7 +90,7 @@ class Task(ABC):
     threads: int
 
     @abstractmethod
-    def make(self, partial: Path) -> Made:
+    def make(self, partial: str | Path) -> Made:
         """Write the result to `partial`."""
 
     def here(self) -> Task:
@@ -183,7 +183,7 @@ def _performed(task: Task, partial: str) -> Outcome:
     content = None if task.content is None else digest(Path(task.input))
     if task.known is not None and task.content == content and _is_intact(Path(task.output), *task.known):
         return Outcome("skipped", size=task.known[0], digest=task.known[1], content=content)
-    made = task.make(Path(partial))
+    made = task.make(partial)
     if made.difference is not None and made.difference > 1:
         raise FileError(
             f"{task.input}: the result differs from scipy's by {made.difference:.3g} times what is allowed"

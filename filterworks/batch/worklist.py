@@ -82,10 +82,11 @@ class Worklist:
         """Return ``os.path.realpath(path)``; the links of a folder are followed once for all of its files."""
         if os.path.islink(path):  # noqa: PTH114  # called for every file of a tree
             return os.path.realpath(path)
-        folder, name = os.path.split(path)  # as above
+        name = os.path.basename(path)  # noqa: PTH119  # as above
+        folder = path[: len(path) - len(name)]
         if folder != self._folder[0]:
-            self._folder = folder, os.path.realpath(folder)
-        return os.path.join(self._folder[1], name)  # noqa: PTH118  # as above
+            self._folder = folder, os.path.join(os.path.realpath(folder), "")  # noqa: PTH118  # ends with a separator
+        return self._folder[1] + name
 
     def __len__(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM items").fetchone()[0])

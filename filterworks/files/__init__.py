@@ -13,8 +13,8 @@ from filterworks.files.formats import (
     is_archive,
     is_store,
 )
-from filterworks.files.image import ImageReader, naming, open_image, whole
-from filterworks.files.page import Alpha, Described, ImageInfo, Metadata, Page, Raster
+from filterworks.files.image import ImageReader, named, naming, open_image, suffix_of, whole
+from filterworks.files.page import Alpha, Described, ImageInfo, Layout, Metadata, Page, Raster
 from filterworks.files.stacks import stacks
 from filterworks.files.writing import ImageWriter, check_writable, create_image, write_image
 
@@ -27,6 +27,7 @@ __all__ = [
     "ImageInfo",
     "ImageReader",
     "ImageWriter",
+    "Layout",
     "Metadata",
     "Page",
     "Raster",
@@ -36,9 +37,11 @@ __all__ = [
     "create_image",
     "is_archive",
     "is_store",
+    "named",
     "naming",
     "open_image",
     "stacks",
+    "suffix_of",
     "whole",
     "write_image",
 ]

@@ -144,6 +144,11 @@ ARCHIVE_SUFFIXES = tuple(f"{suffix}.zip" for suffix in FOLDER_SUFFIXES)
 # One of these lies in every folder that is an image.
 STORE_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 IMAGE_SUFFIXES = tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
+_BY_CONTENT = tuple(
+    (name, re.compile(form.magic, re.DOTALL).match)
+    for name, form in FORMATS.items()
+    if form.magic is not None
+)
 _BY_SUFFIX = {suffix: name for name, form in FORMATS.items() for suffix in form.suffixes}
 
 
@@ -204,10 +209,7 @@ def format_by_content(head: bytes) -> str | None:
     >>> format_by_content(b"P5 300 200 255 ")
     'pnm'
     """
-    for name, form in FORMATS.items():
-        if form.magic is not None and re.match(form.magic, head, re.DOTALL):
-            return name
-    return None
+    return next((name for name, match in _BY_CONTENT if match(head)), None)
 
 
 @lru_cache(maxsize=256)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,7 @@ from filterworks.files.source import MAX_PIXELS, Source, UnnamedFileError, open_
 class ImageReader:
     """An open image: what it is, and its pages one at a time; closed at the end of a ``with`` block."""
 
-    def __init__(self, path: Path, file: BinaryIO | None, info: ImageInfo, pages: Pages) -> None:
+    def __init__(self, path: str, file: BinaryIO | None, info: ImageInfo, pages: Pages) -> None:
         self.info = info
         self._path, self._file = path, file
         self._pages = pages
@@ -38,6 +40,11 @@ class ImageReader:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the file is so small that all of it is in memory."""
+        return isinstance(self._file, io.BytesIO)
 
     def pages(self) -> Iterator[Page]:
         """Decode and yield one page after the other; only the one that is yielded is in memory.
@@ -57,9 +64,11 @@ class ImageReader:
         FileError
             As :meth:`pages`; also when rows are asked for later.
         """
-        with naming(self._path):
+        try:
             for page in self._pages():
                 yield page if isinstance(page, Page) else _Named(page, self._path)
+        except FAILURES as error:
+            raise named(self._path, error) from error
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class _Named:
     """A page whose failures begin with the path of its file."""
 
     page: Raster
-    path: Path
+    path: str
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -95,12 +104,37 @@ def whole(raster: Raster) -> Page:
     return raster if isinstance(raster, Page) else Page(raster.rows(0, raster.shape[0]), raster.alpha)
 
 
+def suffix_of(path: str) -> str:
+    """Return ``Path(path).suffix``.
+
+    Examples
+    --------
+    >>> suffix_of("a.b/scan.tar.TIF"), suffix_of(".png"), suffix_of("a.")
+    ('.TIF', '', '')
+    """
+    stem, dot, suffix = os.path.basename(path).rpartition(".")  # noqa: PTH119  # called for every file of a tree
+    return dot + suffix if stem and suffix else ""
+
+
+def named(path: str | Path, error: Exception) -> FileError:
+    """Return a failure of `FAILURES` anew, with the path in front."""
+    if isinstance(error, OSError):
+        return FileError(f"{path}: {system_reason(error)}")
+    if isinstance(error, MemoryError):
+        return FileError(f"{path}: there is not enough memory for this image")
+    return FileError(f"{path}: {error}")
+
+
+# What is told with the path of the file in front.
+FAILURES = (UnnamedFileError, OSError, MemoryError)
+
+
 class naming:  # noqa: N801  # used like a function
     """Put the path in front of every failure and turn those of the system into a :class:`FileError`."""
 
     __slots__ = ("_path",)
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         self._path = path
 
     def __enter__(self) -> None:
@@ -110,17 +144,11 @@ class naming:  # noqa: N801  # used like a function
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Raise a failure anew, with its path."""
-        if error is None:
-            return
-        if isinstance(error, UnnamedFileError):
-            raise FileError(f"{self._path}: {error}") from error
-        if isinstance(error, OSError):
-            raise FileError(f"{self._path}: {system_reason(error)}") from error
-        if isinstance(error, MemoryError):
-            raise FileError(f"{self._path}: there is not enough memory for this image") from error
+        if isinstance(error, FAILURES):
+            raise named(self._path, error) from error
 
 
-def open_image(path: Path, *, max_pixels: int = MAX_PIXELS, scratch: Path | None = None) -> ImageReader:
+def open_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, scratch: Path | None = None) -> ImageReader:
     """Open the image at `path`; its header is read and checked, its pixels are not.
 
     Parameters
@@ -152,21 +180,27 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS, scratch: Path | None
     [[0 1 2]
      [3 4 5]]
     """
-    with naming(path):
-        suffix = Path(path.stem).suffix if is_archive(path.name) else path.suffix
+    place = os.fspath(path)
+    try:
+        suffix = suffix_of(place[: -len(".zip")] if is_archive(place) else place)
         expected = format_by_suffix(suffix)
         form = FORMATS[expected]
         if form.magic is None:
-            return ImageReader(path, None, *cast("FolderCodec", form.codec).read(path, max_pixels, scratch))
-        source = open_source(path, max_pixels)
+            read = cast("FolderCodec", form.codec).read
+            return ImageReader(place, None, *read(Path(place), max_pixels, scratch))
+        source = open_source(place, max_pixels)
         try:
-            return ImageReader(path, source.file, *_read(path, source, expected))
+            _check_content(place, suffix, source, expected)
+            return ImageReader(place, source.file, *form.codec.read(source))
         except BaseException:
             source.file.close()
             raise
+    except FAILURES as error:
+        raise named(path, error) from error
 
 
-def _read(path: Path, source: Source, expected: str) -> tuple[ImageInfo, Pages]:
+def _check_content(path: str, suffix: str, source: Source, expected: str) -> None:
+    """Refuse a file that holds something else than its suffix says."""
     found = format_by_content(source.head(32))
     if found is None:
         raise UnnamedFileError(
@@ -174,7 +208,6 @@ def _read(path: Path, source: Source, expected: str) -> tuple[ImageInfo, Pages]:
         )
     if found != expected:
         raise UnnamedFileError(
-            f"is named {path.suffix} ({FORMATS[expected].title}) but holds {FORMATS[found].title} data; "
-            f"rename it to {path.stem}{FORMATS[found].suffixes[0]}"
+            f"is named {suffix} ({FORMATS[expected].title}) but holds {FORMATS[found].title} data; "
+            f"rename it to {Path(path).stem}{FORMATS[found].suffixes[0]}"
         )
-    return FORMATS[found].codec.read(source)

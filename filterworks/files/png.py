@@ -22,7 +22,9 @@ from filterworks.files.source import Source, UnnamedFileError, decode_with
 HOLDS = "one page of uint8 or uint16, grey or RGB, with or without alpha"
 MANY_PAGES = False
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_UINT8, _UINT16 = np.dtype(np.uint8), np.dtype(np.uint16)
 _HEADER, _START, _CHECKSUM = struct.Struct(">8xI4sIIBBBBB"), struct.Struct(">I4s"), struct.Struct(">I")
+_IHDR = struct.Struct(">IIBBBBB")
 _INCH = 0.0254
 _XMP = b"XML:com.adobe.xmp"
 _MAX_PROFILE = 4 << 20
@@ -58,7 +60,7 @@ def holds(layout: Layout) -> bool:
 def read(source: Source) -> tuple[ImageInfo, Any]:
     """Read and check every chunk; the pixels wait."""
     rows, columns, depth, colour = _header(source)
-    dtype = np.dtype(np.uint16 if depth == 16 else np.uint8)
+    dtype = _UINT16 if depth == 16 else _UINT8
     source.check_pixels(rows, columns, 4 * dtype.itemsize)
     data = source.whole(rows * columns * 4 * dtype.itemsize)
     chunks, pixel_data, transparent = _chunks(data, (colour, depth))
@@ -203,7 +205,7 @@ def write(file: BinaryIO, page: Page, like: ImageInfo, quality: int) -> None:
     depth = 8 * page.pixels.dtype.itemsize
     rows, columns = page.pixels.shape[:2]
     chunks = like.metadata.own or _translated(like, kind)
-    header = struct.pack(">IIBBBBB", columns, rows, depth, colour, 0, 0, 0)
+    header = _IHDR.pack(columns, rows, depth, colour, 0, 0, 0)
     parts: list[bytes | bytearray] = [_SIGNATURE, *_chunk(b"IHDR", header)]
     dropped = set() if chunks.stored_as == (colour, depth) else set(_KEPT_WITH_LAYOUT)
     if icc_for(like, kind) is None and like.metadata.icc is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from filterworks.arguments import Array
@@ -52,14 +52,14 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Source:
     """A regular, non-empty file that is open for reading, by one thread at a time.
 
     Parameters
     ----------
     file
-        Open in binary mode.
+        Open in binary mode, or all of a small file in memory.
     size
         Its length in bytes.
     max_pixels
@@ -72,7 +72,7 @@ class Source:
     size: int
     max_pixels: int = MAX_PIXELS
     beginning: bytes = field(default=b"", repr=False)
-    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def at(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset` on, or say that the file is truncated."""
@@ -148,20 +148,22 @@ def system_reason(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
-def open_source(path: Path, max_pixels: int) -> Source:
+def open_source(path: str, max_pixels: int) -> Source:
     """Open `path`, which must be a regular file that is not empty."""
     # A FIFO would block in open(), so its kind is asked for first.
-    found = os.stat(path)  # noqa: PTH116  # called for every file of a tree
-    if stat.S_ISDIR(found.st_mode):
-        raise UnnamedFileError("is a folder, not a file")
-    if not stat.S_ISREG(found.st_mode):
-        raise UnnamedFileError("is not a regular file")
-    file = path.open("rb")
+    mode = os.stat(path).st_mode  # noqa: PTH116  # called for every file of a tree
+    if not stat.S_ISREG(mode):
+        raise UnnamedFileError("is a folder, not a file" if stat.S_ISDIR(mode) else "is not a regular file")
+    file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115  # as above; whoever reads the source closes it
     try:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise UnnamedFileError("is empty (0 bytes)")
-        return Source(file, size, max_pixels, file.read(min(size, _BEGINNING)))
+        beginning = file.read(min(size, _BEGINNING))
+        if size > len(beginning):
+            return Source(io.BufferedReader(file), size, max_pixels, beginning)
     except BaseException:
         file.close()
         raise
+    file.close()
+    return Source(io.BytesIO(beginning), size, max_pixels, beginning)

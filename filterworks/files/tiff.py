@@ -5,6 +5,7 @@ Sources: Adobe, TIFF Revision 6.0; the BigTIFF design, http://bigtiff.org.
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import struct
@@ -230,7 +231,8 @@ def reopened(sheet: TiffSheet) -> Iterator[Raster]:
     written = sheet.file
     written.flush()
     tags, order = sheet.tags()
-    with open(written.name, "rb") as file:  # noqa: PTH123  # the name of an open file
+    in_memory = io.BytesIO(written.getvalue()) if isinstance(written, io.BytesIO) else None
+    with in_memory or open(written.name, "rb") as file:  # noqa: PTH123  # the name of an open file
         source = Source(file, sheet.end)
         yield TiffPage(source, parse(tags, order, source))
 

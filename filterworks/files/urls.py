@@ -71,7 +71,7 @@ def is_url(text: object) -> bool:
     >>> is_url("s3://bucket/photos"), is_url("photos/a.png"), is_url("C:/photos")
     (True, False, False)
     """
-    return isinstance(text, str) and _SCHEME.match(text) is not None
+    return isinstance(text, str) and "://" in text and _SCHEME.match(text) is not None
 
 
 def redacted(text: str, *, strictly: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -22,24 +23,23 @@ from filterworks.files.formats import (
     format_by_suffix,
     why_not,
 )
-from filterworks.files.image import naming
+from filterworks.files.image import FAILURES, named, suffix_of
 from filterworks.files.keeping import Keeping
-from filterworks.files.page import Described, ImageInfo, Page, layout_of
+from filterworks.files.page import Described, ImageInfo, Layout, Page, layout_of
 from filterworks.files.source import UnnamedFileError
 
 
-def check_writable(suffix: str, info: ImageInfo) -> str | None:
-    """Return why an image like `info` cannot be written with `suffix`, or None if it can.
+def check_writable(suffix: str, layout: Layout, page_count: int = 1) -> str | None:
+    """Return why an image of this layout cannot be written with `suffix`, or None if it can.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> check_writable(".jpg", ImageInfo("png", 1, (2, 3), np.dtype("uint16")))
+    >>> check_writable(".jpg", Layout("uint16", 1))
     'JPEG holds one page of uint8, grey, RGB or CMYK; this image has uint16, 1 channel; \
 use .png or .tif or .tiff or .pgm or .ppm or .pnm or .zarr'
     """
     try:
-        return why_not(format_by_suffix(suffix), info.layout, info.page_count)
+        return why_not(format_by_suffix(suffix), layout, page_count)
     except UnnamedFileError as error:
         return str(error)
 
@@ -47,7 +47,7 @@ use .png or .tif or .tiff or .pgm or .ppm or .pnm or .zarr'
 class ImageWriter:
     """An image that is being written, page after page; finished at the end of a ``with`` block."""
 
-    def __init__(self, path: Path, name: str, like: ImageInfo, file: BinaryIO | None, writer: Writer) -> None:
+    def __init__(self, path: str, name: str, like: ImageInfo, file: BinaryIO | None, writer: Writer) -> None:
         self._path, self._name, self._like, self._file, self._writer = path, name, like, file, writer
         self.count = 0
 
@@ -56,12 +56,15 @@ class ImageWriter:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         # What failed inside and has no name yet is about this file too.
-        with naming(self._path), self._file or nullcontext():
-            if error is not None:
-                raise error
-            if self.count == 0:
-                raise FileError(f"{self._path}: there is no page to write")
-            self._writer.close()
+        try:
+            with self._file or nullcontext():
+                if error is not None:
+                    raise error
+                if self.count == 0:
+                    raise FileError(f"{self._path}: there is no page to write")
+                self._writer.close()
+        except FAILURES as failure:
+            raise named(self._path, failure) from failure
 
     def sheet(self, page: Described, room: Array | None = None) -> Sheet:
         """Begin a page of this shape, dtype and alpha.
@@ -136,7 +139,7 @@ class _WholeSheet:
 
 
 def create_image(
-    path: Path,
+    path: str | Path,
     like: ImageInfo,
     *,
     quality: int = 95,
@@ -160,7 +163,7 @@ def create_image(
     threads
         How many may finish what is left to do when all rows are there.
     file
-        Where to write instead, closed in the end. A TIFF is continued where it stands.
+        Where to write instead; left open. A TIFF is continued where it stands.
     keeping
         How a folder is continued where it stands.
 
@@ -169,26 +172,29 @@ def create_image(
     FileError
         In one line that starts with `path`.
     """
-    with naming(path):
-        name = format_by_suffix(path.suffix)
-        is_folder = FORMATS[name].magic is None
-        opened = None if is_folder else file or path.open("wb")
+    place = os.fspath(path)
+    try:
+        name = format_by_suffix(suffix_of(place))
         own = _owned(like, name)
+        if FORMATS[name].magic is None:
+            codec = cast("FolderCodec", FORMATS[name].codec)
+            return ImageWriter(
+                place, name, own, None, codec.Writer(Path(place), own, quality, threads, keeping)
+            )
+        if file is not None:
+            return ImageWriter(place, name, own, None, _writer(name, file, own, quality))
+        opened = Path(place).open("wb")  # noqa: SIM115  # the writer closes it
         try:
-            made = _writer(name, path if opened is None else opened, own, quality, threads, keeping)
+            return ImageWriter(place, name, own, opened, _writer(name, opened, own, quality))
         except BaseException:
-            if opened is not None:
-                opened.close()
+            opened.close()
             raise
-    return ImageWriter(path, name, own, opened, made)
+    except FAILURES as error:
+        raise named(path, error) from error
 
 
-def _writer(
-    name: str, file: BinaryIO | Path, like: ImageInfo, quality: int, threads: int, keeping: Keeping | None
-) -> Writer:
+def _writer(name: str, file: BinaryIO, like: ImageInfo, quality: int) -> Writer:
     codec = FORMATS[name].codec
-    if isinstance(file, Path):
-        return cast("FolderCodec", codec).Writer(file, like, quality, threads, keeping)
     if codec.MANY_PAGES:
         return cast("RowCodec", codec).Writer(file, like, quality)
     write = cast("PageCodec", codec).write

@@ -66,7 +66,7 @@ class Archive(Files):
         self._loose: IO[bytes] | None = None
         self._places: dict[str, int] = {}
         self._turn = threading.Lock()
-        self._source = open_source(root, MAX_PIXELS)
+        self._source = open_source(str(root), MAX_PIXELS)
         weakref.finalize(self, self._source.file.close)
         self._members = dict(_members(self._source))
         self._names = sorted(self._members)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filterworks.batch.digests import PIECE, Digest, HashedFile, digest, stretch_of
+from filterworks.batch.digests import PIECE, Digest, HashedFile, digest, stretch_of, write_hashed
 from filterworks.batch.tasks import LeftError
 from filterworks.batch.unfinished import NAME, sweep, unfinished
 from filterworks.errors import FileError
@@ -222,3 +222,10 @@ def test_a_damaged_journal_costs_work_never_bytes(tmp_path, damage):
         lines = [json.loads(line) for line in journal.read_text().splitlines()]
         assert lines[:-1] == expected
         assert (lines[-1]["rows"], lines[-1]["files"][0][2]) == (9, kept.file.tell())
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1, 2 * PIECE + 17])
+def test_a_file_written_at_once_has_the_hash_of_its_content(tmp_path, size):
+    data = np.random.default_rng(size).bytes(size)
+    assert write_hashed(str(tmp_path / "a"), memoryview(data)) == digest(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == data

@@ -158,9 +158,10 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "in.png"
     path.write_bytes(SAMPLES["grey.png"])
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
+    monkeypatch.setattr("filterworks.files.source.open", refuse, raising=False)
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(FileError, match=r"in\.png: permission denied"):
         load(path)
@@ -206,7 +207,7 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     pixels = np.ones((3, 5, channels) if channels > 1 else (3, 5), dtype)
     info = ImageInfo("tiff", 1, pixels.shape, pixels.dtype, alpha)
-    assert message in str(check_writable(suffix, info))
+    assert message in str(check_writable(suffix, info.layout))
     with pytest.raises(FileError) as caught:
         save(tmp_path / f"out{suffix}", pixels, info)
     assert message in str(caught.value)
@@ -215,13 +216,15 @@ def test_what_does_not_fit_is_refused(
 
 def test_several_pages_need_a_format_that_has_pages(tmp_path: Path) -> None:
     info = ImageInfo("tiff", 2, (37, 53), np.dtype("u1"))
-    assert "this image has uint8, 1 channel, 2 pages; use .tif or .tiff" in str(check_writable(".png", info))
+    assert "this image has uint8, 1 channel, 2 pages; use .tif or .tiff" in str(
+        check_writable(".png", info.layout, info.page_count)
+    )
     with pytest.raises(FileError, match=r"2 pages; use \.tif"):
         save(tmp_path / "out.png", [pattern(), pattern()], info)
     with pytest.raises(FileError, match="no page to write"):
         save(tmp_path / "out.png", [], info)
-    assert check_writable(".tif", info) is None
-    assert "unknown image suffix '.gif'" in str(check_writable(".gif", info))
+    assert check_writable(".tif", info.layout, info.page_count) is None
+    assert "unknown image suffix '.gif'" in str(check_writable(".gif", info.layout))
 
 
 def test_failures_of_the_pages_are_not_blamed_on_the_output(tmp_path: Path) -> None:
