@@ -39,6 +39,8 @@ from filterworks.files.tiff_pixels import is_inverted
 SUBFILE, SUB_IFDS = 254, 330
 # What a file begins with, and the only bytes that are written when all others are.
 HEAD = 16
+# Strips and tiles shorter than this are written several at once.
+_SHORT = 32 << 10
 _STRIP_BYTES = 256 << 10
 _MAX_STRIP = 8 << 20
 _BLOCK = 32
@@ -246,15 +248,21 @@ class TiffSheet:
 
     def append(self, packed: Packed) -> None:
         """Write what was packed; the rows of a page must come in order."""
-        for index, segment in packed:
-            if self._reserved:
+        if self._reserved:
+            for index, segment in packed:
                 self._writer.file.seek(self._page.offsets[index])
                 self._writer.file.write(segment)
-                continue
-            self._page.offsets[index] = self._writer.position
-            self._page.counts[index] = len(segment)
-            self._log.append((index, self._writer.position, len(segment)))
-            self._writer.append(segment)
+            return
+        place = self._writer.position
+        for index, segment in packed:
+            self._page.offsets[index], self._page.counts[index] = place, len(segment)
+            self._log.append((index, place, len(segment)))
+            place += len(segment)
+        segments = [segment for _, segment in packed]
+        # Few calls for many small strips; large ones are not copied once more.
+        are_short = place - self._writer.position < _SHORT * len(segments)
+        for data in [b"".join(segments)] if are_short else segments:
+            self._writer.append(data)
 
     def log(self) -> list[tuple[int, int, int]]:
         """Return number, place and length of the strips or tiles that were written since the last call."""
