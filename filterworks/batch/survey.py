@@ -147,7 +147,7 @@ class Clock:
             With the line of the first value that is missing or of another format.
         """
         times = block.text(self.table.names.index(self.name))
-        if block.disguise is not None:
+        if block.is_quoted:
             times = times.str.strip_chars('"')
         try:
             return self.format.seconds(times)

@@ -265,7 +265,8 @@ def sweep(folder: Path, before: int) -> None:
         for journal in list(place.glob("*.journal")):
             with suppress(FileNotFoundError), journal.open("rb") as file:  # whoever held it has removed it
                 if _is_ours(file, journal) and os.fstat(file.fileno()).st_mtime_ns < before:
-                    for left in place.glob(f"{journal.stem}*"):
+                    # The journal last: while it bears its name, nobody begins the same anew.
+                    for left in sorted(place.glob(f"{journal.stem}*"), key=journal.__eq__):
                         discard(left)
         place.rmdir()
     except OSError:

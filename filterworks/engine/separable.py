@@ -40,7 +40,12 @@ def refusal(problem: Problem) -> str | None:
     reason = compiler.obstacle()
     if reason:
         return f"nothing can be compiled here: {reason}"
-    return None if problem.weights.terms else "the kernel is not a sum of few outer products of 1-D factors"
+    terms = problem.weights.terms
+    if not terms:
+        return "the kernel is not a sum of few outer products of 1-D factors"
+    if len(terms) > 1 and len(problem.axes) > 1 and not _is_plane(problem):
+        return "a sum of outer products must lie on two neighbouring axes, with few channels behind them"
+    return None
 
 
 def keeps_nonfinite(problem: Problem) -> bool:

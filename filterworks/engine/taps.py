@@ -174,8 +174,9 @@ class Correlator:
 
     def __call__(self, staged: int, out: int) -> None:
         """Write the sums for the samples staged at one address to another."""
-        if self._written:
-            found = self._written.loop()
+        written = self._written
+        if written:
+            found = written.loop()
             if found:
                 self._loop, self._written = found, None
         loop, constants = self._loop

@@ -31,15 +31,19 @@ def make_below(root: Path, folder: Path) -> None:
     ...     Path(out, "a/b").is_dir()
     True
     """
-    if folder == root:
-        return
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        if not folder.is_dir():
-            raise
-    except FileNotFoundError:
-        if root not in folder.parent.parents:
-            raise
-        make_below(root, folder.parent)
-        folder.mkdir(exist_ok=True)
+    missing = []
+    while folder != root:
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+            break
+        except FileNotFoundError:
+            if root not in folder.parent.parents:
+                raise
+            missing.append(folder)
+            folder = folder.parent
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)

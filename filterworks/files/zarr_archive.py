@@ -144,26 +144,46 @@ class Archive(Files):
 
     def _unpacked(self, name: str, member: Member) -> Iterator[bytes]:
         """Yield the content of a file, never more than it should have, and compare its checksum."""
-        place, size, crc = self._data(name, member), 0, 0
-        unpack = zlib.decompressobj(-zlib.MAX_WBITS) if member.method == _DEFLATED else None
+        size = crc = 0
+        packed = self._packed(name, member)
+        for piece in packed if member.method == _STORED else _inflated(packed, name):
+            size, crc = size + len(piece), zlib.crc32(piece, crc)
+            if size > member.size:
+                break
+            yield piece
+        if (size, crc) != (member.size, member.crc):
+            raise _other_than_said(name)
+
+    def _packed(self, name: str, member: Member) -> Iterator[bytes]:
+        """Yield the bytes of a file as they lie in the archive."""
+        place = self._data(name, member)
         for start in range(0, member.packed, _PIECE):
-            packed = self._source.at(place + start, min(_PIECE, member.packed - start))
-            while packed:
-                piece = packed if unpack is None else _inflated(unpack, packed, name)
-                packed = b"" if unpack is None else unpack.unconsumed_tail
-                size, crc = size + len(piece), zlib.crc32(piece, crc)
-                if size > member.size:
-                    break
-                yield piece
-        if (size, crc) != (member.size, member.crc) or (unpack is not None and not unpack.eof):
-            raise UnnamedFileError(f"is corrupt: {name} in it is not what its length and checksum say")
+            yield self._source.at(place + start, min(_PIECE, member.packed - start))
 
 
-def _inflated(unpack: zlib._Decompress, packed: bytes, name: str) -> bytes:
-    try:
-        return unpack.decompress(packed, _PIECE)
-    except zlib.error as error:
-        raise UnnamedFileError(f"is corrupt: {name} in it cannot be unpacked: {error}") from None
+def _inflated(packed: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """Yield what deflated bytes hold, a piece at a time; they must end where it ends."""
+    unpack = zlib.decompressobj(-zlib.MAX_WBITS)
+    for given in packed:
+        waiting = given
+        if unpack.eof:
+            raise _other_than_said(name)
+        # All may be taken in while some of what it holds is still to come.
+        while not unpack.eof:
+            try:
+                piece = unpack.decompress(waiting, _PIECE)
+            except zlib.error as error:
+                raise UnnamedFileError(f"is corrupt: {name} in it cannot be unpacked: {error}") from None
+            waiting = unpack.unconsumed_tail
+            if not piece and not waiting:
+                break
+            yield piece
+    if not unpack.eof or unpack.unused_data:
+        raise _other_than_said(name)
+
+
+def _other_than_said(name: str) -> UnnamedFileError:
+    return UnnamedFileError(f"is corrupt: {name} in it is not what its length and checksum say")
 
 
 def _members(source: Source) -> Iterator[tuple[str, Member]]:
@@ -187,6 +207,8 @@ def _members(source: Source) -> Iterator[tuple[str, Member]]:
         if not name.endswith("/"):
             yield name, _member(name, entry, bytes(entries[ends[1] : ends[2]]))
         at = ends[-1]
+    if at != length:
+        raise UnnamedFileError(f"is corrupt: it says that it holds {count:,} files, and lists others")
 
 
 def _list_of(source: Source) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from filterworks.machine.code import Function
-from filterworks.machine.compiler import compiled
+from filterworks.machine.compiler import compiled, vector_bytes
 from filterworks.machine.elements import kind_of, store_as, vector_of
 from filterworks.machine.loops import DType, Loop, tiles
 
@@ -69,7 +69,7 @@ class _Line:
 
     def __init__(self, code: Function, work: DType, place: str, lanes: int, *, joins: bool) -> None:
         self._code, self._work, self._place, self._lanes = code, work, place, lanes
-        self._joins = joins and lanes * work.itemsize == 64
+        self._joins = joins and lanes * work.itemsize == vector_bytes() == 64
         self._held: dict[int, str] = {}
         self._crossing: list[int] = []
 
@@ -80,6 +80,7 @@ class _Line:
             self._crossing.append(distance)
         if not rest or not self._joins or self._crossing.index(distance) % 2:
             return self._read(distance + v * self._lanes)
+        # A staged row is at least a vector longer than what is read of it.
         start = distance - rest + v * self._lanes
         low, high = self._read(start), self._read(start + self._lanes)
         return self._joined(low, high, rest)

@@ -176,7 +176,9 @@ class PandasFrame:
         # All at once: one by one pandas makes a piece of memory for each, and warns.
         more = pandas.concat(list(added.values()), axis=1)
         more.columns = list(added)
-        return pandas.concat([frame, more], axis=1).__finalize__(frame)
+        both = pandas.concat([frame, more], axis=1).__finalize__(frame)
+        both.columns.names = frame.columns.names
+        return both
 
 
 def pandas_times(column: Any) -> Array:

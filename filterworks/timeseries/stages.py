@@ -23,8 +23,8 @@ from filterworks.timeseries import lengths
 
 # Samples that go through a stage at once where all of them are there.
 _SLICE = 1 << 17
-# Samples of a block; more where windows are long: each block looks at one of them before its first result.
-BLOCK, _LONG_BLOCK = 1 << 17, 1 << 18
+# Samples of a block; more only where a window is longer.
+BLOCK = 1 << 17
 
 Lines = NDArray[np.float64]
 
@@ -228,8 +228,7 @@ class Blocks:
         self._boundary, self._function, self._restores = boundary, function, restores
         self._history = History(columns)
         self._start = 0
-        least = 1 << (self._span - 1).bit_length()
-        self._size = max(BLOCK, least, min(4 * least, _LONG_BLOCK))
+        self._size = max(BLOCK, 1 << (self._span - 1).bit_length())
 
     def limit(self, block: int) -> None:
         """Compute so many results at once, at least a window; before the first samples only."""

@@ -730,3 +730,37 @@ def test_spans_and_times_of_the_day_in_parquet(tmp_path, command):
     pl.DataFrame({"at": clocks[::-1], "x": [0.0, 2, 8]}).write_parquet(tmp_path / "a.parquet")
     run = command(*arguments, "mean:window=3")
     assert "a.parquet: row 2, column 'at': 02:00:00.000001 is not after 04:00:00.000001 on row 1;" in run.err
+
+
+@pytest.mark.parametrize("ends", [("\n", "\n"), ("\n", "\r\n"), ("\r\n", "\n")], ids=repr)
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_without_quotes_a_quote_is_a_letter_whatever_the_line_ends(
+    tmp_path, command, monkeypatch, ends, size
+):
+    monkeypatch.setattr(text, "BLOCK", size)
+    lines = ["id,x", "a,1", '"a",10', "a,1", '"a",10', '"1",1']
+    (tmp_path / "a.csv").write_bytes("".join(line + ends[i % 2] for i, line in enumerate(lines)).encode())
+    arguments = ("series", tmp_path / "a.csv", "-o", tmp_path / "o.csv", "-f", "cumulative", "--no-quotes")
+    result = command(*arguments, "--by", "id")
+    assert result.code == 0, result.err
+    expected = ["id,x", "a,1.0", '"a",10.0', "a,2.0", '"a",20.0', '"1",1.0']
+    assert (tmp_path / "o.csv").read_text().split() == expected
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_quotes_that_are_letters_stay_when_times_are_made_even(tmp_path, command, ends):
+    (tmp_path / "a.csv").write_bytes(ends.join(["t;id;x", '0;"a;1', '2;"a;3', ""]).encode())
+    arguments = ("--by", "id", "--no-quotes", "--time", "t", "--resample", "1s", "--method", "linear")
+    result = command(
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        tmp_path / "o.csv",
+        "-f",
+        "mean:window=1",
+        "--delimiter",
+        ";",
+        *arguments,
+    )
+    assert result.code == 0, result.err
+    assert (tmp_path / "o.csv").read_text().split() == ["t;id;x", '0;"a;1.0', '1;"a;2.0', '2;"a;3.0']

@@ -6,12 +6,14 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filterworks.batch import unfinished as batch_unfinished
 from filterworks.batch.digests import PIECE, Digest, HashedFile, digest, stretch_of, write_hashed
 from filterworks.batch.tasks import LeftError
 from filterworks.batch.unfinished import NAME, sweep, unfinished
@@ -222,6 +224,29 @@ def test_a_damaged_journal_costs_work_never_bytes(tmp_path, damage):
         lines = [json.loads(line) for line in journal.read_text().splitlines()]
         assert lines[:-1] == expected
         assert (lines[-1]["rows"], lines[-1]["files"][0][2]) == (9, kept.file.tell())
+
+
+def test_the_same_is_not_begun_anew_while_what_is_left_of_it_is_removed(tmp_path, monkeypatch):
+    folder = tmp_path / NAME
+    with suppress(KeyboardInterrupt), unfinished(folder, ["a"], ".zarr") as kept:
+        kept.path.mkdir()
+        raise KeyboardInterrupt
+    (journal,) = folder.glob("*.journal")
+    os.utime(journal, (1, 1))
+    removed, meanwhile = [], []
+
+    def discard(path):
+        removed.append(path.suffix)
+        with unfinished(folder, ["a"], ".zarr") as other:
+            meanwhile.append(other)
+        batch_unfinished_discard(path)
+
+    batch_unfinished_discard = batch_unfinished.discard
+    monkeypatch.setattr(batch_unfinished, "discard", discard)
+    batch_unfinished.sweep(tmp_path, time.time_ns())
+    assert removed == [".zarr", ".journal"]
+    assert meanwhile == [None, None]
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1, 2 * PIECE + 17])

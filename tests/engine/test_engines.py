@@ -11,6 +11,7 @@ from scipy import ndimage, signal
 import filterworks as fw
 from filterworks import convolution
 from filterworks.engine import ENGINES, field
+from filterworks.errors import EngineError
 from filterworks.machine import loops
 from filterworks.problem import weights
 
@@ -256,3 +257,16 @@ def test_a_large_buffer_is_given_back_when_little_is_wanted():
 def test_loops_are_made_once():
     single = np.dtype(np.float32)
     assert loops.correlate(single, single, 2, 1, 4) is loops.correlate(single, single, 2, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((12, 9, 14), (0, 2)), ((13, 14, 70), (0, 1)), ((13, 14, 3), (0, 1))]
+)
+def test_sums_of_outer_products_wherever_the_axes_lie(shape, axes):
+    x = RNG.normal(size=shape)
+    kernel = np.outer(RNG.random(9), RNG.random(9)) + np.outer(RNG.random(9), RNG.random(9))
+    expected = fw.correlate(x, kernel, axes=axes, method="plain")
+    np.testing.assert_allclose(fw.correlate(x, kernel, axes=axes), expected, rtol=1e-11, atol=1e-11)
+    if shape[2] > 3:
+        with pytest.raises(EngineError, match="two neighbouring axes"):
+            fw.correlate(x, kernel, axes=axes, method="separable")

@@ -42,3 +42,9 @@ def test_a_file_in_the_way_is_an_error(tmp_path):
         make_below(tmp_path, tmp_path / "a")
     with pytest.raises(NotADirectoryError):
         make_below(tmp_path, tmp_path / "a" / "b")
+
+
+def test_any_depth(tmp_path):
+    deep = tmp_path / ("a/" * 1500)
+    make_below(tmp_path, deep)
+    assert deep.is_dir()

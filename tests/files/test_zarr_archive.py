@@ -173,6 +173,46 @@ def test_a_list_that_lies(tmp_path, method, field, value, said):
         pixels(place)
 
 
+@pytest.mark.parametrize("number", [3, 1000])
+def test_a_number_of_files_that_is_not_that_of_its_list(tmp_path, number):
+    place = packed(folder(tmp_path / "a.zarr", chunks=(64, 48)), tmp_path / "a.zarr.zip")
+    data = bytearray(place.read_bytes())
+    for at in (8, 10):
+        struct.pack_into("<H", data, data.rfind(b"PK\x05\x06") + at, number)
+    place.write_bytes(data)
+    with pytest.raises(FileError, match=r"the list of its files is not whole|files, and lists others"):
+        open_image(place)
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 40, 257, 258, 259])
+def test_files_whose_last_bytes_unpack_from_nothing(tmp_path, beyond):
+    content = bytes((1 << 20) + beyond)
+    with zipfile.ZipFile(tmp_path / "a.zarr.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", content)
+    assert b"".join(Archive(tmp_path / "a.zarr.zip").pieces("a")) == content
+
+
+def test_what_follows_a_packed_file_in_its_place_is_not_read(tmp_path):
+    place = packed(folder(tmp_path / "a.zarr"), tmp_path / "a.zarr.zip", zipfile.ZIP_DEFLATED)
+    data = place.read_bytes()
+    with zipfile.ZipFile(place) as archive:
+        (info,) = [one for one in archive.infolist() if one.filename.startswith("c/")]
+    at = info.header_offset + 30 + len(info.filename) + info.compress_size
+    longer = data[:at] + bytes(5 << 20) + data[at:]
+    longer = damaged(longer, info.filename.encode(), "packed", info.compress_size + (5 << 20))
+    longer = damaged(longer, info.filename.encode(), "size", 6 << 20)
+    longer = bytearray(longer)
+    struct.pack_into("<I", longer, longer.rfind(b"PK\x05\x06") + 16, data.find(b"PK\x01\x02") + (5 << 20))
+    place.write_bytes(longer)
+    taken = []
+    files = Archive(place)
+    at, files._source = files._source.at, type("Noted", (), {"size": place.stat().st_size})()
+    files._source.at = lambda start, size: taken.append(size) or at(start, size)
+    with pytest.raises(UnnamedFileError, match="not what its length and checksum say"):
+        b"".join(files.pieces(info.filename))
+    assert sum(taken) < 3 << 20
+
+
 def test_files_that_are_cut_or_changed_anywhere_are_one_failure(tmp_path):
     place = packed(folder(tmp_path / "a.zarr"), tmp_path / "a.zarr.zip", zipfile.ZIP_DEFLATED)
     data, rng = place.read_bytes(), np.random.default_rng(8)

@@ -244,10 +244,18 @@ def test_many_new_columns_of_pandas_come_at_once():
     np.testing.assert_array_equal(result.to_numpy()[:, 200:], frame.to_numpy())
 
 
+def test_the_name_of_the_columns_stays():
+    columns = pd.Index(["a", "b"], name="sensor")
+    result = fw.series(pd.DataFrame(np.eye(2), columns=columns), "mean:window=1", suffix="_s")
+    assert result.columns.name == "sensor"
+    assert list(result.columns) == ["a", "b", "a_s", "b_s"]
+
+
 def test_names_in_several_levels_get_the_suffix_in_the_last():
     columns = pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")], names=["place", "what"])
     result = fw.series(pd.DataFrame(np.eye(2), columns=columns), "mean:window=1", suffix="_s")
     assert list(result.columns) == [("a", "x"), ("a", "y"), ("a", "x_s"), ("a", "y_s")]
+    assert list(result.columns.names) == ["place", "what"]
 
 
 @pytest.mark.parametrize("times", [

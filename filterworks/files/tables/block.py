@@ -84,7 +84,15 @@ class Block:
 
     def bare(self, text: str) -> str:
         """Return what one of its texts says: without quotes, what stood inside of them as it was."""
-        return text if self.disguise is None else unquoted(self.disguise.undo_text(text))
+        if self.disguise is None:
+            return text
+        text = self.disguise.undo_text(text)
+        return unquoted(text) if self.is_quoted else text
+
+    @property
+    def is_quoted(self) -> bool:
+        """Whether its texts may stand in quotes."""
+        return self.disguise is not None and self.disguise.quotes
 
     def text(self, position: int) -> pl.Series:
         """Return the untouched column at a position of the table."""

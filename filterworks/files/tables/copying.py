@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,20 +42,25 @@ def copy_rows(
         return ParquetTable(place, table.shown)
     dialect = table.dialect
     separator = dialect.delimiter.decode()
+    how: Any = {
+        "separator": separator,
+        "line_terminator": dialect.newline.decode(),
+        "quote_style": "necessary" if dialect.quotes else "never",
+    }
     with place.open("wb") as file:
         import polars as pl
 
         head = pl.DataFrame({name: pl.Series([], dtype=pl.String()) for name in names})
         file.write(dialect.mark)
         if dialect.lines:
-            head.write_csv(file, separator=separator, line_terminator=dialect.newline.decode())
+            head.write_csv(file, **how)
         decimal = table.reading.decimal
         for frame in frames:
             written = pl.col(pl.Float64).cast(pl.String).str.replace(".", decimal, literal=True)
-            (frame if decimal == "." else frame.with_columns(written)).write_csv(
-                file, include_header=False, separator=separator, line_terminator=dialect.newline.decode()
-            )
-    return TextTable(place, Reading(separator, header=bool(dialect.lines), decimal=decimal), table.shown)
+            shown = frame if decimal == "." else frame.with_columns(written)
+            shown.write_csv(file, include_header=False, **how)
+    reading = Reading(separator, header=bool(dialect.lines), decimal=decimal, quotes=dialect.quotes)
+    return TextTable(place, reading, table.shown)
 
 
 def _as_time(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.DataFrame:

@@ -196,7 +196,7 @@ class Parser:
         positions = self.layout.values
         raw = one_under_another(frame, positions)
         text = raw
-        if back is not None and self.layout.dialect.quotes:
+        if back is not None and back.quotes:
             text = raw.str.strip_chars('"')
             quoted = raw.str.starts_with('"')
             for place in _columns_with(quoted, len(positions)):

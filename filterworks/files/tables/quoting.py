@@ -39,12 +39,15 @@ class Disguise:
     ----------
     table
         For ``bytes.translate``.
+    quotes
+        Whether fields may stand in quotes; line ends of both kinds are disguised even where they may not.
     ends
         (mark of a CRLF, delimiter) where both kinds of line ends are mixed, and a column
         at the end of each row tells them apart.
     """
 
     table: bytes
+    quotes: bool
     ends: tuple[bytes, bytes] | None = None
 
     def undo(self, data: bytes) -> bytes:
@@ -137,8 +140,8 @@ def disguise(data: bytes, delimiter: bytes, quotes: bool) -> tuple[bytes, Disgui
         signs[places] = stand_in[0]
     plain = signs.tobytes()
     if not ending.size or ending.size == plain.count(NEWLINE):
-        return plain, Disguise(bytes(table))
-    return _told_apart(plain, delimiter, spare[3]), Disguise(bytes(table), (spare[3], delimiter))
+        return plain, Disguise(bytes(table), quotes)
+    return _told_apart(plain, delimiter, spare[3]), Disguise(bytes(table), quotes, (spare[3], delimiter))
 
 
 def _told_apart(plain: bytes, delimiter: bytes, mark: bytes) -> bytes:

@@ -101,7 +101,7 @@ class TextTable:
         if block is None:
             return [Column(name, "empty") for name in self.names]
         assert block.frame is not None  # noqa: S101  # all columns were asked for as text
-        kinds = kinds_of(block.frame, len(self.names), self.reading, quoted=block.disguise is not None)
+        kinds = kinds_of(block.frame, len(self.names), self.reading, quoted=block.is_quoted)
         return [Column(*both) for both in zip(self.names, kinds, strict=True)]
 
     @cached_property
