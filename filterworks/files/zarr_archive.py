@@ -32,6 +32,8 @@ _STORED, _DEFLATED = 0, 8
 _ENCRYPTED, _UTF8 = 1, 0x800
 _ELSEWHERE = 0xFFFFFFFF
 _MOST_FILES, _LARGEST_LIST = 1 << 20, 128 << 20
+# Folders in each other that a result may have.
+_DEEPEST = 200
 _PIECE = 1 << 20
 # What is unpacked onto the disk may take so many times the length of the whole, and so much in any case.
 _MOST_PER_BYTE, _UNPACKED = 16, 256 << 20
@@ -202,7 +204,7 @@ def _members(source: Source) -> Iterator[tuple[str, Member]]:
         if entry[0] != b"PK\x01\x02" or ends[-1] > length:
             raise UnnamedFileError("is corrupt: the list of its files is not whole")
         name = _name(bytes(entries[ends[0] : ends[1]]), entry[3])
-        if not is_inside(name.removesuffix("/")):
+        if not is_inside(name.removesuffix("/")) or name.count("/") > _DEEPEST:
             raise UnnamedFileError(f"is corrupt: it holds a file named {name[:100]!r}")
         if not name.endswith("/"):
             yield name, _member(name, entry, bytes(entries[ends[1] : ends[2]]))

@@ -147,6 +147,14 @@ def test_names_that_lead_out_are_refused(tmp_path, name):
         open_image(place)
 
 
+def test_folders_that_lie_too_deep_are_refused(tmp_path):
+    place = packed(folder(tmp_path / "a.zarr"), tmp_path / "a.zarr.zip")
+    with zipfile.ZipFile(place, "a") as archive:
+        archive.writestr("a/" * 1500 + "b", b"")
+    with pytest.raises(FileError, match="is corrupt: it holds a file named 'a/a/a"):
+        open_image(place)
+
+
 def damaged(data, name, field, value):
     """The list of files with another value in the entry of one of them."""
     at = data.rfind(b"PK\x01\x02", 0, data.rfind(name))
