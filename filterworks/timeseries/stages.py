@@ -25,6 +25,8 @@ from filterworks.timeseries import lengths
 _SLICE = 1 << 17
 # Samples of a block; more only where a window is longer.
 BLOCK = 1 << 17
+# Beyond, half a window is enough: blocks go side by side, and few series have many of these.
+_LONG = 1 << 21
 
 Lines = NDArray[np.float64]
 
@@ -228,7 +230,8 @@ class Blocks:
         self._boundary, self._function, self._restores = boundary, function, restores
         self._history = History(columns)
         self._start = 0
-        self._size = max(BLOCK, 1 << (self._span - 1).bit_length())
+        window = 1 << (self._span - 1).bit_length()
+        self._size = max(BLOCK, window if window <= _LONG else window // 2)
 
     def limit(self, block: int) -> None:
         """Compute so many results at once, at least a window; before the first samples only."""

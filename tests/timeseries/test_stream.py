@@ -66,6 +66,7 @@ def test_any_partition_gives_identical_bits(chain, regular, size, seed, cuts):
     parsed, answers = SeriesChain.parse(chain), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "BLOCK", 8)
+        patch.setattr(stages, "_LONG", seed)  # blocks of half a window, or of a whole one
         for places in ([], cuts, range(size)):
             stream = parsed.stream(2, sampling, Options(fill=seed % 2 == 0))
             answers.append((pushed(stream, x, places, seconds), stream.report))
@@ -81,6 +82,7 @@ def test_the_whole_series_at_once_is_the_same_but_for_rounding(chain, monkeypatc
     x, seconds, sampling = series(500, 3)
     whole = pushed(SeriesChain.parse(chain).stream(2, sampling), x, [], seconds)
     monkeypatch.setattr(stages, "BLOCK", 8)
+    monkeypatch.setattr(stages, "_LONG", 4)
     blocks = pushed(SeriesChain.parse(chain).stream(2, sampling), x, range(0, 500, 7), seconds)
     np.testing.assert_allclose(blocks, whole, rtol=0, atol=1e-11 * np.nanmax(np.abs(whole)))
 
