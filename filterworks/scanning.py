@@ -12,23 +12,24 @@ from filterworks.threads import share, usable_threads
 
 Found = TypeVar("Found")
 
-# Samples looked at together, so that they stay in the cache.
-_CHUNK = 1 << 16
+# Samples looked at together: several times, so that they stay in the cache; or once, so that threads meet
+# seldom.
+_CHUNK, _LONG_CHUNK = 1 << 16, 1 << 19
 # Samples below which a second thread costs more than it brings.
 _WORTH_A_THREAD = 1 << 19
 
 
-def _map(x: Array, look: Callable[[Array], Found]) -> list[Found]:
+def _map(x: Array, look: Callable[[Array], Found], chunk: int = _CHUNK) -> list[Found]:
     """Return what `look` finds in each part of the data."""
     x = x.T if x.flags.f_contiguous else x
-    if x.size <= _CHUNK or not x.flags.c_contiguous:
+    if x.size <= chunk or not x.flags.c_contiguous:
         return [look(x)]
     flat = x.reshape(-1)
-    starts = range(0, flat.size, _CHUNK)
+    starts = range(0, flat.size, chunk)
     found: dict[int, Found] = {}
 
     def work(_: object, start: int) -> None:
-        found[start] = look(flat[start : start + _CHUNK])
+        found[start] = look(flat[start : start + chunk])
 
     share(work, starts, usable_threads() if x.size > _WORTH_A_THREAD else 1)
     return list(found.values())
@@ -48,7 +49,7 @@ def is_finite(x: Array) -> bool:
         with np.errstate(all="ignore"):
             return bool(np.isfinite(part.sum())) or bool(np.isfinite(part).all())
 
-    return all(_map(x, look))
+    return all(_map(x, look, _LONG_CHUNK))
 
 
 def peak(x: Array) -> float:
