@@ -7,7 +7,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from distributed import Client, KilledWorker
@@ -19,6 +19,8 @@ from filterworks.errors import JobError
 
 # Without any worker for so many seconds, none will come back.
 _PATIENCE = 30.0
+# How often a share is done whose result cannot be fetched.
+_FETCHES = 3
 
 
 class DaskPool(Pool):
@@ -47,27 +49,38 @@ class DaskPool(Pool):
         if self._client.status != "running":
             raise Lost(self._gone())
         result: Future[list[Outcome]] = _Given()
-        future = self._client.submit(perform_checked, tasks, versions(), pure=False)
-        result.add_done_callback(lambda done: future.cancel() if done.cancelled() else None)
-        future.add_done_callback(lambda done: self._pass_on(done, result))
+        self._send(tasks, result, _FETCHES)
         return result
 
-    def _pass_on(self, done: Any, result: Future[list[Outcome]]) -> None:
+    def _send(self, tasks: list[Task], result: Future[list[Outcome]], tries: int) -> None:
+        future = self._client.submit(perform_checked, tasks, versions(), pure=False)
+        result.add_done_callback(lambda done: future.cancel() if done.cancelled() else None)
+        future.add_done_callback(lambda done: self._pass_on(done, tasks, result, tries - 1))
+
+    def _pass_on(self, done: Any, tasks: list[Task], result: Future[list[Outcome]], tries: int) -> None:
         """Tell the run what became of a share, in its own terms."""
         if result.cancelled():
             return
         try:
             if done.status not in ("finished", "error"):
-                raise Lost(self._gone())
+                raise CancelledError
             result.set_result(done.result())
         except KilledWorker as error:
             result.set_exception(Death(error.allowed_failures + 1, self._reason()))
         except SkewError as error:
             result.set_exception(Lost(f"{self._where}: a worker has other versions: {error}"))
-        except (OSError, CancelledError):  # also where the result was there and could not be fetched
-            result.set_exception(Lost(self._gone()))
+        except (OSError, CancelledError):
+            self._again(tasks, result, tries)
         except Exception as error:  # what a cluster raises besides is told as it is
             result.set_exception(error)
+
+    def _again(self, tasks: list[Task], result: Future[list[Outcome]], tries: int) -> None:
+        """Have a share done again whose worker died between the end of it and the fetching of its result."""
+        if tries and self._client.status == "running":
+            with suppress(Exception):  # whatever it is: the scheduler cannot be reached
+                self._send(tasks, result, tries)
+                return
+        result.set_exception(Lost(self._gone()))
 
     def lost(self, idle: float) -> str | None:
         """Return why nothing more will come, if that is so."""

@@ -569,7 +569,7 @@ def test_odd_arguments_are_one_line(photos, tmp_path, command, monkeypatch, argu
     assert result.err.startswith("error: ")
 
 
-@pytest.mark.parametrize("delay", [0.1, 0.7, 1.5])
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
 def test_an_interrupt_while_the_cluster_starts_is_not_lost(many, tmp_path, process, delay):
     source, _ = many
     child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2")
