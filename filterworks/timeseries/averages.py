@@ -394,7 +394,7 @@ def _means_of_many(line: Doubles, size: int, window: int, sums: Doubles, out: Do
 
 def room_for(window: int) -> int:
     """Return how many numbers the means of so many samples need to work with."""
-    return _CHUNK + max(window, 0) + 3 * (window // _CHUNK + 1)
+    return _CHUNK + window + 3 * (window // _CHUNK + 1)
 
 
 class _Sums(threading.local):
