@@ -18,7 +18,8 @@ from filterworks.timeseries.averages import MovingMean, can_average
 from filterworks.timeseries.lengths import Length, as_length
 from filterworks.timeseries.nearby import Nearby, Neighbours
 from filterworks.timeseries.options import Setting
-from filterworks.timeseries.stages import Blocks, Lines, Stage, Window
+from filterworks.timeseries.parts import Lines, Window
+from filterworks.timeseries.stages import Blocks, Stage
 from filterworks.timeseries.stream import Report
 
 Taps = NDArray[np.float64]
@@ -132,8 +133,8 @@ def correlated(window: Window, *, taps: Taps, omit: bool, boundary: str) -> Line
 
     Examples
     --------
-    >>> from filterworks.timeseries.stages import Part
-    >>> window = Window(Part(np.array([[1.0, 2, 4, 8]]), None), 1, 1, 0, 0, 0)
+    >>> from filterworks.timeseries.parts import Part
+    >>> window = Window((Part(np.array([[1.0, 2, 4, 8]]), None),), 1, 1, 0, 0, 0)
     >>> correlated(window, taps=np.array([1.0, 0, 2]), omit=False, boundary="symmetric")
     array([[ 9., 18.]])
     """

@@ -22,9 +22,10 @@ from filterworks.timeseries.linear import (
 )
 from filterworks.timeseries.nearby import Nearby, Neighbours
 from filterworks.timeseries.options import Setting
+from filterworks.timeseries.parts import Lines, Window
 from filterworks.timeseries.sampling import Sampling
 from filterworks.timeseries.sorted_medians import can_sort, sorted_medians
-from filterworks.timeseries.stages import Blocks, Lines, Stage, Window
+from filterworks.timeseries.stages import Blocks, Stage
 from filterworks.timeseries.stream import Report
 
 

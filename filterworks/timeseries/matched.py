@@ -13,7 +13,8 @@ from filterworks.errors import ArgumentError
 from filterworks.timeseries.custom import as_taps
 from filterworks.timeseries.linear import Design, Taps, any_in_windows, missing_inside, reach
 from filterworks.timeseries.options import Setting
-from filterworks.timeseries.stages import Blocks, InTurn, Lines, Stage, Window
+from filterworks.timeseries.parts import Lines, Window
+from filterworks.timeseries.stages import Blocks, InTurn, Stage
 from filterworks.timeseries.stream import Peak, Report
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.timeseries import stages
-from filterworks.timeseries.stages import History, Lines, Part, in_slices, joined, times
+from filterworks.timeseries.parts import History, Lines, Part, joined, times
+from filterworks.timeseries.stages import in_slices
 
 
 @dataclass(frozen=True)

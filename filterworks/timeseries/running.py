@@ -12,7 +12,8 @@ from filterworks.errors import ArgumentError, must
 from filterworks.timeseries.lengths import Length, as_length
 from filterworks.timeseries.linear import Design
 from filterworks.timeseries.options import Setting, as_flag
-from filterworks.timeseries.stages import Lines, Part, Running, Stage, times
+from filterworks.timeseries.parts import Lines, Part, times
+from filterworks.timeseries.stages import Running, Stage
 from filterworks.timeseries.stream import Report
 
 CUMULATIVE = ("sum", "mean", "min", "max")

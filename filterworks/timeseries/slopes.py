@@ -11,7 +11,8 @@ from filterworks.errors import ArgumentError
 from filterworks.timeseries.linear import Design
 from filterworks.timeseries.local import as_unit, per_unit
 from filterworks.timeseries.options import Setting
-from filterworks.timeseries.stages import Blocks, Lines, Stage, Window, times
+from filterworks.timeseries.parts import Lines, Window, times
+from filterworks.timeseries.stages import Blocks, Stage
 from filterworks.timeseries.stream import Report
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from filterworks.machine.compiler import CompilerError, obstacle
 from filterworks.machine.intrinsics import Doubles, Integers, Places, double_of
 from filterworks.machine.translation import translated
-from filterworks.timeseries.stages import Lines
+from filterworks.timeseries.parts import Lines
 
 _INFINITE = 0x7FF0000000000000
 

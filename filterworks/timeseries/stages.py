@@ -8,18 +8,16 @@ its own ends.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from filterworks.boundaries import source_of
 from filterworks.errors import ArgumentError
 from filterworks.threads import Scratch, share, usable_threads
 from filterworks.timeseries import lengths
+from filterworks.timeseries.parts import History, Lines, Part, Window, joined
 
 # Samples that go through a stage at once where all of them are there.
 _SLICE = 1 << 17
@@ -27,50 +25,6 @@ _SLICE = 1 << 17
 BLOCK = 1 << 17
 # Beyond, half a window is enough: blocks go side by side, and few series have many of these.
 _LONG = 1 << 21
-
-Lines = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Consecutive samples.
-
-    Attributes
-    ----------
-    lines
-        (column, sample) values.
-    seconds
-        Their times, or None.
-    """
-
-    lines: Lines
-    seconds: Lines | None
-
-    def __getitem__(self, item: slice) -> Part:
-        return Part(self.lines[:, item], None if self.seconds is None else self.seconds[item])
-
-    @property
-    def size(self) -> int:
-        """Number of samples."""
-        return int(self.lines.shape[1])
-
-
-def joined(parts: list[Part], columns: int) -> Part:
-    """Return the parts as one."""
-    if len(parts) == 1:
-        return parts[0]
-    if not parts:
-        return Part(np.empty((columns, 0)), None)
-    times = [part.seconds for part in parts if part.seconds is not None]
-    lines = np.concatenate([part.lines for part in parts], axis=1)
-    return Part(lines, np.concatenate(times) if times else None)
-
-
-def times(part: Part) -> Lines:
-    """Return the times of samples that need them."""
-    if part.seconds is None:
-        raise ArgumentError("an uneven series needs the `seconds` of its samples with each push")
-    return part.seconds
 
 
 class Stage(Protocol):
@@ -93,35 +47,6 @@ class Stage(Protocol):
         """What to say of a window that is longer than the series, once that has ended."""
 
 
-@dataclass(frozen=True)
-class Window:
-    """A block with all the samples that its results look at.
-
-    Attributes
-    ----------
-    part
-        The samples; those outside of the series have no time (NaN).
-    before, after
-        How many of them come before and after the block.
-    left, right
-        How many of those lie outside of the series, before its first and after its last sample.
-    first
-        Place of the block's first sample in the series.
-    """
-
-    part: Part
-    before: int
-    after: int
-    left: int
-    right: int
-    first: int
-
-    @property
-    def inside(self) -> slice:
-        """Where the block itself lies."""
-        return slice(self.before, self.part.size - self.after)
-
-
 def in_slices(stage: Stage, part: Part) -> Part:
     """Return all results of a series that is all there, a few blocks at a time: they stay in the cache."""
     columns, size = part.lines.shape
@@ -131,61 +56,6 @@ def in_slices(stage: Stage, part: Part) -> Part:
         lines[:, done : done + results.size] = results.lines
         done += results.size
     return Part(lines, part.seconds)
-
-
-class History:
-    """The samples of a series from some place on.
-
-    Attributes
-    ----------
-    columns
-        Number of columns.
-    base, count
-        The place of the first that is held, and of the first that has not come yet.
-    """
-
-    def __init__(self, columns: int) -> None:
-        self.columns = columns
-        self.base = self.count = 0
-        self._parts: deque[Part] = deque()
-
-    def add(self, part: Part) -> None:
-        """Append samples."""
-        if part.size:
-            self._parts.append(part)
-            self.count += part.size
-
-    def whole(self) -> Part:
-        """Return everything that is held; it starts at `base`."""
-        if len(self._parts) > 1:
-            self._parts = deque([joined(list(self._parts), self.columns)])
-        return self._parts[0]
-
-    def cut(self, low: int, high: int) -> Part:
-        """Return the samples at `low` to `high`, laid out alike however they came; not to be written to."""
-        if len(self._parts) == 1 and self._parts[0].lines.flags.c_contiguous and self.columns == 1:
-            return self._parts[0][low - self.base : high - self.base]
-        lines, times, start = np.empty((self.columns, high - low)), [], self.base
-        for part in self._parts:
-            if start + part.size > low and start < high:
-                piece = part[max(low - start, 0) : high - start]
-                place = max(start - low, 0)
-                lines[:, place : place + piece.size] = piece.lines
-                times.append(piece.seconds)
-            start += part.size
-        known = [seconds for seconds in times if seconds is not None]
-        return Part(lines, np.concatenate(known) if known else None)
-
-    def drop(self, start: int) -> None:
-        """Forget what lies before `start`."""
-        while self._parts and self.base + self._parts[0].size <= start:
-            self.base += self._parts.popleft().size
-        if self._parts and 2 * (start - self.base) > self._parts[0].size:
-            kept = self._parts[0][start - self.base :]
-            # A copy, so that the samples before it are given back.
-            seconds = None if kept.seconds is None else kept.seconds.copy()
-            self._parts[0] = Part(kept.lines.copy(), seconds)
-            self.base = start
 
 
 @runtime_checkable
@@ -304,33 +174,29 @@ class Blocks:
         low, high = start - self._before, stop + self._after
         inner = self._history.cut(max(low, 0), min(high, count))
         left, right = max(-low, 0), max(high - count, 0)
-        if left or right:
-            lines = np.empty((self._history.columns, high - low))
-            lines[:, left : left + inner.size] = inner.lines
-            for room, place in ((lines[:, :left], -left), (lines[:, left + inner.size :], count)):
-                if room.size:
-                    self._fill(room, place)
-            seconds = None
-            if inner.seconds is not None:
-                seconds = np.full(high - low, np.nan)
-                seconds[left : left + inner.size] = inner.seconds
-            inner = Part(lines, seconds)
-        return Window(inner, self._before, self._after, left, right, start)
+        pieces = [self._outside(low, left)] if left else []
+        pieces.append(inner)
+        if right:
+            pieces.append(self._outside(count, right))
+        return Window(tuple(pieces), self._before, self._after, left, right, start)
 
-    def _fill(self, room: Lines, low: int) -> None:
-        """Write the samples that stand from place `low` on, all outside of the series."""
-        size, count = room.shape[1], self._history.count
+    def _outside(self, low: int, size: int) -> Part:
+        """Return the samples that stand from place `low` on, all outside of the series."""
+        count = self._history.count
+        lines = np.empty((self._history.columns, size))
+        seconds = np.full(size, np.nan) if self._history.is_timed else None
         if self._boundary in ("constant", "omit"):
-            room[:] = 0.0 if self._boundary == "constant" else np.nan
+            lines[:] = 0.0 if self._boundary == "constant" else np.nan
         elif self._boundary == "symmetric" and size <= count:
             # The usual case, without an index as large as the samples.
             first = 0 if low < 0 else count - size
-            room[:] = self._history.cut(first, first + size).lines[:, ::-1]
+            lines[:] = self._history.cut(first, first + size).lines[:, ::-1]
         else:
             index = source_of(np.arange(low, low + size), count, self._boundary)
             first = int(index.min())
             source = self._history.cut(first, int(index.max()) + 1)
-            np.take(source.lines, index - first, axis=1, out=room, mode="clip")
+            np.take(source.lines, index - first, axis=1, out=lines, mode="clip")
+        return Part(lines, seconds)
 
 
 class Running:

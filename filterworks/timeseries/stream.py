@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from filterworks.errors import ArgumentError, must
 from filterworks.scanning import is_finite
+from filterworks.timeseries.parts import Lines, Part, joined
 from filterworks.timeseries.sampling import check_order
-from filterworks.timeseries.stages import Lines, Part, Stage, joined
+from filterworks.timeseries.stages import Stage
 
 Marks = NDArray[np.bool_]
 

@@ -380,6 +380,21 @@ def test_means_of_finite_samples_in_windows_of_any_length(window):
         np.testing.assert_allclose(got[window - 1 :], expected, rtol=0, atol=bound)
 
 
+@pytest.mark.parametrize("boundary", ["constant", "nearest", "symmetric", "mirror", "wrap"])
+@pytest.mark.parametrize("size", [1, 7, 64, 130, 333])
+def test_means_whose_windows_reach_outside_on_both_sides(boundary, size):
+    """The samples lie in three pieces, whose ends fall anywhere in the chunks that are summed."""
+    modes = {"constant": "constant", "nearest": "edge", "mirror": "reflect"}
+    x = np.random.default_rng(size).normal(size=(size, 2)) + 5
+    for window in (25, 64, 97, 200, 451, 900):
+        back, ahead = window // 2, window - 1 - window // 2
+        padded = np.pad(x, ((back, ahead), (0, 0)), modes.get(boundary, boundary))
+        expected = [[math.fsum(row) / window for row in padded[i : i + window].T] for i in range(size)]
+        got = filtered(f"mean:window={window}", x, boundary=boundary)
+        np.testing.assert_allclose(got, expected, rtol=1e-14, atol=0)
+        assert np.array_equal(got[:, 1], filtered(f"mean:window={window}", x[:, 1].copy(), boundary=boundary))
+
+
 @pytest.mark.parametrize("window", [3, 24, 40, 100])
 def test_equal_and_large_samples_anywhere_in_a_series(window):
     x = np.random.default_rng(0).normal(size=700)
