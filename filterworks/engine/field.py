@@ -152,7 +152,7 @@ class Field:
         chunk = _CHUNK
         if self.problem.dtype.itemsize <= 2:
             chunk = min(max(_STAGED // (rows.out + rows.span) // self.work.itemsize, _CHUNK_OF_SMALL), chunk)
-        columns = _even(line.out, max(chunk // (line.stride * self.inner), 4 * line.span // line.stride))
+        columns = even(line.out, max(chunk // (line.stride * self.inner), 4 * line.span // line.stride))
         self.columns = columns
         self.width = columns * self.inner
         staged = (columns - 1) * line.stride + line.span
@@ -165,7 +165,7 @@ class Field:
         threads = usable_threads()
         if threads > 1 and self.is_large:
             height = min(height, max(-(-rows.out // (2 * threads)), 8))
-        self.height = _even(rows.out, max(height, 1))
+        self.height = even(rows.out, max(height, 1))
         self.staged_rows = (self.height - 1) * rows.stride + rows.span
 
     @property
@@ -235,7 +235,7 @@ class Field:
         return (plane_tap * self.staged_rows + tap * self.rows.dilation) * self.pitch
 
 
-def _even(size: int, most: int) -> int:
+def even(size: int, most: int) -> int:
     """Return the length of equal parts of `size`, none of them longer than `most`."""
     return -(-size // -(-size // max(min(most, size), 1)))
 

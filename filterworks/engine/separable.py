@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from filterworks.arguments import Array
 from filterworks.engine.field import Field, address, scratch
+from filterworks.engine.fused import Fused
 from filterworks.engine.staging import Staged
 from filterworks.engine.taps import Correlator, pattern_of
 from filterworks.machine import compiler, loops
@@ -140,18 +141,18 @@ def _constants(sizes: tuple[int, ...], factor: float) -> NDArray[np.int64]:
 
 
 def _rows_pass(
-    field: Field, factor: Line, size: tuple[int, int], pitch: int, out: np.dtype[Any]
+    field: Field, factor: Line, size: tuple[int, int], pitch: int, out: np.dtype[Any], *, writes: bool
 ) -> Callable[[int, int], None]:
     """Return what combines rows into those of one term, or of the result."""
     if is_moving(factor, field.rows.stride, field.rows.dilation) and size[1] >= loops.lanes_of(field.work):
         return _MovingRows(field, factor, size, pitch, out)
     taps = [[(field.row_offset(0, tap), weight)] for tap, weight in enumerate(factor.tolist())]
-    shift, pattern = field.rows.stride * field.pitch, pattern_of(field, factor.size, 1)
+    shift, pattern = field.rows.stride * field.pitch, pattern_of(field, factor.size, 1) if writes else None
     return Correlator([taps], shift, size, pitch, field.work, out, pattern)
 
 
 def _lines_pass(
-    field: Field, factors: list[Line], apart: int, out: np.dtype[Any]
+    field: Field, factors: list[Line], apart: int, out: np.dtype[Any], *, writes: bool
 ) -> Callable[[int, int], None]:
     """Return what combines the samples of lines, all terms together."""
     line = field.line
@@ -163,7 +164,7 @@ def _lines_pass(
         for tap, weight in enumerate(factor.tolist())
     ]
     size = (field.height, field.width)
-    pattern = pattern_of(field, 1, factors[0].size) if len(factors) == 1 else None
+    pattern = pattern_of(field, 1, factors[0].size) if writes and len(factors) == 1 else None
     return Correlator([[taps]], field.pitch, size, field.out_pitch, field.work, out, pattern)
 
 
@@ -173,6 +174,7 @@ class Separable(Staged):
     def __init__(self, problem: Problem) -> None:
         field = _field(problem)
         super().__init__(field, problem.out)
+        self._fused: Fused | None = None
         if field.work.kind == "i":
             self.filter = _IntegerBox(field, problem)
             return
@@ -181,21 +183,38 @@ class Separable(Staged):
         lines = [term[field.line.position] for term in terms if field.line.position is not None]
         size = (field.height, field.width)
         if not lines:
-            self.filter = _rows_pass(field, rows[0], size, field.out_pitch, problem.out)
+            self.filter = _rows_pass(field, rows[0], size, field.out_pitch, problem.out, writes=True)
             return
+        if len(rows) == 1 and not _is_any_moving(field, rows[0], lines[0]):
+            fused = Fused(field.problem, (rows[0], lines[0]))
+            self._fused = fused if fused.is_possible else None
+        writes = self._fused is None
         apart = field.height * field.pitch
-        self._lines = self.filter = _lines_pass(field, lines, apart, problem.out)
+        self._lines = self.filter = _lines_pass(field, lines, apart, problem.out, writes=writes)
         if rows:
             size = (field.height, field.part * field.line.stride)
-            self._rows = [_rows_pass(field, row, size, field.pitch, field.work) for row in rows]
+            self._rows = [
+                _rows_pass(field, row, size, field.pitch, field.work, writes=writes) for row in rows
+            ]
             self._apart = apart * field.work.itemsize
             self.filter = self._both
+
+    def __call__(self, x: Array) -> Array:
+        """Return the result."""
+        found = self._fused(x) if self._fused else None
+        return super().__call__(x) if found is None else found
 
     def _both(self, staged: int, out: int) -> None:
         between = scratch("between", len(self._rows) * self._apart)
         for index, combine in enumerate(self._rows):
             combine(staged, between + index * self._apart)
         self._lines(between, out)
+
+
+def _is_any_moving(field: Field, rows: Line, line: Line) -> bool:
+    return is_moving(rows, field.rows.stride, field.rows.dilation) or is_moving(
+        line, field.line.stride, field.line.dilation, _MOVING_LINE
+    )
 
 
 @lru_cache(maxsize=64)

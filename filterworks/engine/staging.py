@@ -14,8 +14,8 @@ from filterworks.machine import loops
 from filterworks.threads import share, usable_threads
 
 
-class Source:
-    """The data of a problem, ready to be staged.
+class Data:
+    """The data of a problem, where loops can read them.
 
     Parameters
     ----------
@@ -23,18 +23,46 @@ class Source:
         The layout.
     x
         The data; copied only if its lines are not contiguous.
+
+    Attributes
+    ----------
+    x
+        The data.
+    pointer
+        Their address.
+    step
+        Numbers from one row to the next.
     """
+
+    def __init__(self, field: Field, x: Array) -> None:
+        self._field, row_axis = field, field.row_axis
+        if x.dtype == np.float16:
+            x = x.astype(np.float32)
+        self.x = x if _has_plain_lines(x, row_axis + 1) else np.ascontiguousarray(x)
+        self.pointer = address(self.x)
+        self.step = self.x.strides[row_axis] // self.x.itemsize if row_axis >= 0 else 0
+
+    def plane_offset(self, tables: Tables, plane: tuple[int, ...], tap: int) -> int | None:
+        """Return how many bytes into the data a plane begins; None if it lies outside."""
+        total = 0
+        for index in range(len(plane) - 1, -1, -1):
+            axis = self._field.outer[index]
+            tap, own = divmod(tap, axis.taps)
+            place = tables.planes[index][plane[index] * axis.stride + own * axis.dilation]
+            if place < 0:
+                return None
+            total += int(place) * self.x.strides[index]
+        return total
+
+
+class Source:
+    """The data of a problem, ready to be staged."""
 
     def __init__(self, field: Field, tables: Tables, x: Array) -> None:
         self._field, self._tables = field, tables
-        row_axis = field.row_axis
-        if x.dtype == np.float16:
-            x = x.astype(np.float32)
-        self._x = x if _has_plain_lines(x, row_axis + 1) else np.ascontiguousarray(x)
-        self._pointer = address(self._x)
-        self._stage = loops.stage(_plain(self._x.dtype), field.work, loops.lanes_of(field.work))
-        step = self._x.strides[row_axis] // self._x.itemsize if row_axis >= 0 else 0
-        self._rows = tables.rows_of(step)
+        self._data = data = Data(field, x)
+        self._stage = loops.stage(plain(data.x.dtype), field.work, loops.lanes_of(field.work))
+        self._rows = tables.rows_of(data.step)
         self._row_table = address(self._rows)
         if field.line.stride > 1:
             self._split = loops.split(field.work, field.line.stride, loops.lanes_of(field.work))
@@ -48,26 +76,14 @@ class Source:
         staged = scratch("unsplit", field.staged_size * field.work.itemsize) if strided else buffer
         rows = self._row_table + block.row * field.rows.stride * 8
         for tap in range(field.plane_taps):
-            offset = self._plane_offset(block.plane, tap) if field.outer else 0
+            offset = self._data.plane_offset(tables, block.plane, tap) if field.outer else 0
             place = staged + tap * self._plane_bytes
             if offset is None:
-                self._stage(place, self._pointer, tables.nothing, columns)
+                self._stage(place, self._data.pointer, tables.nothing, columns)
             else:
-                self._stage(place, self._pointer + offset, rows, columns)
+                self._stage(place, self._data.pointer + offset, rows, columns)
         if strided:
             self._split(buffer, staged, tables.split)
-
-    def _plane_offset(self, plane: tuple[int, ...], tap: int) -> int | None:
-        """Return how many bytes into the data a plane begins; None if it lies outside."""
-        total = 0
-        for index in range(len(plane) - 1, -1, -1):
-            axis = self._field.outer[index]
-            tap, own = divmod(tap, axis.taps)
-            place = self._tables.planes[index][plane[index] * axis.stride + own * axis.dilation]
-            if place < 0:
-                return None
-            total += int(place) * self._x.strides[index]
-        return total
 
 
 class Tables:
@@ -95,11 +111,31 @@ class Tables:
         found = self._columns.get(column)
         if found is None:
             # Of two threads that come here at once, both must use the table that is kept.
-            found = self._columns.setdefault(column, np.array(self._columns_from(column), np.int64))
+            found = self._columns.setdefault(column, np.array(self.columns_from(column), np.int64))
         return address(found)
 
-    def _columns_from(self, column: int) -> tuple[int, ...]:
-        """Return how many numbers of a staged row lie before, inside and after the line, and where."""
+    def columns_from(self, column: int) -> tuple[int, ...]:
+        """Return pitch and rows; how many numbers of a row lie before, in and after the line, and where."""
+        start, before, first, inside, after, skipped = self._cut(column)
+        return (
+            self._field.pitch,
+            self._field.staged_rows,
+            before,
+            self._before + 8 * start,
+            first,
+            inside,
+            after,
+            self._after + 8 * skipped,
+        )
+
+    def places_outside(self, column: int) -> Table:
+        """Return the places in the line of the numbers that lie before and after it; -1 where zero does."""
+        start, before, _, _, after, skipped = self._cut(column)
+        left, right = self._kept
+        return np.concatenate([left[start : start + before], right[skipped : skipped + after]])
+
+    def _cut(self, column: int) -> list[int]:
+        """Return, in numbers, where a row starts, how it is divided, and what it leaves out behind."""
         field, line = self._field, self._field.line
         start = column * line.stride
         stop = start + field.staged // field.inner
@@ -108,17 +144,7 @@ class Tables:
         inside = max(min(stop - line.low, line.size) - first, 0)
         after = stop - start - before - inside
         skipped = max(start - line.low - line.size, 0)
-        inner = field.inner
-        return (
-            field.pitch,
-            field.staged_rows,
-            before * inner,
-            self._before + 8 * start * inner,
-            first * inner,
-            inside * inner,
-            after * inner,
-            self._after + 8 * skipped * inner,
-        )
+        return [size * field.inner for size in (start, before, first, inside, after, skipped)]
 
     def rows_of(self, step: int) -> Table:
         """Return the offset of each padded row, -1 outside, for rows that are `step` numbers apart."""
@@ -142,8 +168,21 @@ def _has_plain_lines(x: Array, first: int) -> bool:
     return all(step >= 0 and step % x.itemsize == 0 for step in x.strides[:first])
 
 
-def _plain(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def plain(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that loops read: booleans are bytes."""
     return np.dtype(np.uint8) if dtype.kind == "b" else dtype
+
+
+def places_in(out: Array, field: Field) -> Callable[[Block], int]:
+    """Return what tells the address of a block of the result."""
+    strides = out.reshape(*(axis.out for axis in field.outer), field.rows.out, -1).strides
+    start, number = address(out), field.inner * out.itemsize
+
+    def place(block: Block) -> int:
+        within = sum(i * step for i, step in zip(block.plane, strides, strict=False))
+        return start + within + block.row * strides[-2] + block.column * number
+
+    return place
 
 
 class Staged:
@@ -177,7 +216,7 @@ class Staged:
         dtype = field.problem.dtype
         if field.block_count > 1 or field.line.stride > 1 or field.outer or dtype == np.float16:
             return None
-        stage = loops.stage(_plain(dtype), field.work, loops.lanes_of(field.work))
+        stage = loops.stage(plain(dtype), field.work, loops.lanes_of(field.work))
         step = math.prod(field.problem.shape[field.row_axis + 1 :])
         self._all_rows = self._tables.rows_of(step)
         return stage, address(self._all_rows), self._tables.columns_of(0)
@@ -193,15 +232,12 @@ class Staged:
             return out
         field = self._field
         source = Source(field, self._tables, x)
-        view = out.reshape(*(axis.out for axis in field.outer), field.rows.out, -1)
-        strides, start, item = view.strides, address(out), out.itemsize
+        place_of = places_in(out, field)
 
         def do(_: object, block: Block) -> None:
             staged = scratch("staged", self._staged_bytes)
             source.stage(block, staged)
-            place = start + block.row * strides[-2] + block.column * field.inner * item
-            place += sum(i * s for i, s in zip(block.plane, strides, strict=False))
-            self.filter(staged, place)
+            self.filter(staged, place_of(block))
 
         share(do, field.blocks(), usable_threads() if field.is_large else 1)
         return out

@@ -5,23 +5,19 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.engine.field import Field, address, scratch
+from filterworks.engine.written import MOST, Written
 from filterworks.machine import loops, unrolled
-from filterworks.machine.compiler import CompilerError, vector_bytes
+from filterworks.machine.compiler import vector_bytes
 
 # So many terms are added up in single precision before their sum joins the others: equal samples make
 # rounding systematic.
-_GROUP = 128
-# Multiply-adds that the loop for all kernels does before one is written for a kernel: about what that costs.
-_REPAYS = 1 << 28
-# Multiply-adds that such a loop may hold.
-_MOST_WRITTEN = 1 << 10
-
+GROUP = 128
 Tap = tuple[int, float]
 Rows = Sequence[Sequence[Tap]]
 Tables = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]
@@ -76,45 +72,9 @@ def pattern_of(field: Field, rows: int, columns: int) -> unrolled.Pattern | None
         return None
     line = tuple(tap * field.line.dilation * field.inner for tap in range(columns))
     apart = field.rows.dilation
-    if (rows - 1) * apart >= _MOST_WRITTEN:
+    if (rows - 1) * apart >= MOST:
         return None
     return tuple(() if row % apart else line for row in range((rows - 1) * apart + 1))
-
-
-@dataclass
-class _Tally:
-    """How many multiply-adds were done for a pattern, and whether the loop for it has been written."""
-
-    done: int = 0
-    is_ready: bool = False
-
-
-class _Written:
-    """A loop that is written for one kernel once that has been worked with enough to repay it.
-
-    Its results are those of the loop for all kernels, so it does not matter when it takes over.
-    """
-
-    tallies: ClassVar[dict[Any, _Tally]] = {}
-
-    def __init__(self, key: Any, effort: int, constants: int) -> None:
-        self._key, self._effort, self._constants = key, effort, constants
-        self._tally = self.tallies.setdefault(key, _Tally())
-
-    def loop(self) -> tuple[loops.Loop, int] | None:
-        """Return the loop and its constants, if it is there by now."""
-        tally = self._tally
-        before = tally.done
-        tally.done = before + self._effort
-        # Other threads go on with what there is while one writes.
-        if tally.done < _REPAYS or (before >= _REPAYS and not tally.is_ready):
-            return None
-        try:
-            found = unrolled.correlate(*self._key)
-        except CompilerError:
-            return None
-        tally.is_ready = True
-        return found, self._constants
 
 
 class Correlator:
@@ -160,17 +120,17 @@ class Correlator:
 
     def _to_write(
         self, pattern: unrolled.Pattern, rows: Rows, shift: int, work: np.dtype[Any]
-    ) -> _Written | None:
+    ) -> Written | None:
         (height, width), taps, lanes = self._size, sum(map(len, rows)), loops.lanes_of(work)
         tile = written_tile(pattern)
         fits = height >= tile.rows and width >= tile.vectors * lanes
-        if not fits or taps > _GROUP or tile.rows * tile.vectors * taps > _MOST_WRITTEN:
+        if not fits or taps > GROUP or tile.rows * tile.vectors * taps > MOST:
             return None
         self._weights = np.array([weight for row in rows for _, weight in row], work)
         sizes = (self._pitch, shift, height, width, address(self._weights))
         self._own_constants = np.array(sizes, np.int64)
         key = (work, self._out, pattern, (tile.rows, tile.vectors), lanes)
-        return _Written(key, height * width * taps, address(self._own_constants))
+        return Written(unrolled.correlate, key, height * width * taps)
 
     def __call__(self, staged: int, out: int) -> None:
         """Write the sums for the samples staged at one address to another."""
@@ -178,7 +138,7 @@ class Correlator:
         if written:
             found = written.loop()
             if found:
-                self._loop, self._written = found, None
+                self._loop, self._written = (found, address(self._own_constants)), None
         loop, constants = self._loop
         if not self._padded:
             loop(out, staged, constants)
@@ -197,12 +157,12 @@ def _groups(rows: Rows, work: np.dtype[Any]) -> Iterator[list[Tap]]:
         return
     group: list[Tap] = []
     for row in rows:
-        if group and len(group) + len(row) > _GROUP:
+        if group and len(group) + len(row) > GROUP:
             yield group
             group = []
-        whole = len(row) // _GROUP * _GROUP
-        for start in range(0, whole, _GROUP):
-            yield list(row[start : start + _GROUP])
+        whole = len(row) // GROUP * GROUP
+        for start in range(0, whole, GROUP):
+            yield list(row[start : start + GROUP])
         group += row[whole:]
     if group:
         yield group

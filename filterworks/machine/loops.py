@@ -50,7 +50,7 @@ def stage(source: DType, work: DType, lanes: int) -> Loop:
             code.store(kind, "zeroinitializer", code.at(kind, target, i), work.itemsize)
         with code.when(code.value(f"icmp sge i64 {offset}, 0")):
             line = code.at(element, "%p_data", offset)
-            _gather(code, source, work, line, target, ("%before", "%p_before"))
+            gather(code, source, work, line, target, ("%before", "%p_before"))
             middle = code.at(kind, target, "%before")
             start = code.at(element, line, "%first")
             whole = code.value(f"and i64 %inside, {-lanes}")
@@ -58,11 +58,11 @@ def stage(source: DType, work: DType, lanes: int) -> Loop:
                 with code.loop(begin, stop, width) as i:
                     value = load_as(code, source, work, code.at(element, start, i), width)
                     code.store(vector_of(kind, width), value, code.at(kind, middle, i), work.itemsize)
-            _gather(code, source, work, line, code.at(kind, middle, "%inside"), ("%after", "%p_after"))
+            gather(code, source, work, line, code.at(kind, middle, "%inside"), ("%after", "%p_after"))
     return compiled(code)
 
 
-def _gather(
+def gather(
     code: Function, source: DType, work: DType, line: str, target: str, table: tuple[str, str]
 ) -> None:
     """Copy the samples that a table names; zero where it says -1."""

@@ -6,12 +6,14 @@ the places of the taps keeps samples in registers from tap to tap and has no cou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from filterworks.machine.code import Function
 from filterworks.machine.compiler import compiled, vector_bytes
-from filterworks.machine.elements import kind_of, store_as, vector_of
-from filterworks.machine.loops import DType, Loop, tiles
+from filterworks.machine.elements import kind_of, load_as, store_as, vector_of
+from filterworks.machine.loops import DType, Loop, gather, tiles
 
 # Distances of the taps from the sample itself, in numbers, for each row of a kernel.
 Pattern = tuple[tuple[int, ...], ...]
@@ -41,10 +43,7 @@ def correlate(work: DType, out: DType, pattern: Pattern, tile: tuple[int, int], 
                     if distance in pattern[tap]:
                         index = first[tap] + pattern[tap].index(distance)
                         weight = code.load(kind, code.at(kind, "%p_weights", index), work.itemsize)
-                        factor = code.splat(kind, weight, lanes)
-                        sums[r] = [
-                            _sum(code, work, lanes, x, factor, y) for x, y in zip(taken, sums[r], strict=True)
-                        ]
+                        sums[r] = _sums(code, work, lanes, taken, weight, sums[r])
             place = code.at(kind, place, "%in_pitch")
         target = code.at(kind_of(out), "%p_out", code.add(code.mul(row, "%out_pitch"), column))
         for totals in sums:
@@ -52,6 +51,111 @@ def correlate(work: DType, out: DType, pattern: Pattern, tile: tuple[int, int], 
                 store_as(code, work, out, total, code.at(kind_of(out), target, v * lanes), lanes)
             target = code.at(kind_of(out), target, "%out_pitch")
     return compiled(code)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """A kernel that is one outer product, and the tiles that its two passes keep in registers.
+
+    Attributes
+    ----------
+    rows
+        Whether each row from the first tap to the last has one.
+    line
+        Distances of the taps along the line, in numbers.
+    tile
+        Rows and vectors of the first pass.
+    vectors
+        Vectors of the second pass.
+    """
+
+    rows: tuple[bool, ...]
+    line: tuple[int, ...]
+    tile: tuple[int, int]
+    vectors: int
+
+
+@cache
+def both_passes(source: DType, work: DType, out: DType, passes: Passes, lanes: int) -> Loop:
+    """Return the loop that combines rows of the data and then the samples of what they make.
+
+    Few rows are between the passes at a time, and nothing is copied before: a row outside of the data is
+    another one or zeros, and a column outside is made from other columns of the combined rows.
+
+    Its arguments: the result, the data, where each row begins in them (-1: zeros), and room for the
+    combined rows. Its constants: their pitch; how many of their numbers stand before the line with the
+    table of their places in it (-1: zero), the first number of the line and how many of it, how many
+    stand after it with their table; the result's pitch, height and width; weights of both passes; a row
+    of zeros.
+    """
+    names = (
+        "pitch", "before", "p_before", "first", "inside", "after", "p_after",
+        "out_pitch", "height", "width", "p_rows_weights", "p_line_weights", "p_zeros",
+    )  # fmt: skip
+    (rows, _), item = passes.tile, work.itemsize
+    code = Function(f"both_{source}_{work}_{out}", ("p_out", "p_data", "p_rows", "p_between"), names)
+    kind = kind_of(work)
+    with code.loop(0, "%height", rows) as start:
+        row = code.least(start, code.sub("%height", rows))
+        _combine_rows(code, (source, work), passes, row, lanes)
+        with code.loop(0, rows) as r:
+            line = code.at(kind, "%p_between", code.mul(r, "%pitch"))
+            middle = code.at(kind, line, "%before")
+            origin = code.at(kind, middle, code.sub(0, "%first"))
+            gather(code, work, work, origin, line, ("%before", "%p_before"))
+            gather(code, work, work, origin, code.at(kind, middle, "%inside"), ("%after", "%p_after"))
+            target = code.at(kind_of(out), "%p_out", code.mul(code.add(row, r), "%out_pitch"))
+            with code.loop(0, "%width", passes.vectors * lanes) as begin:
+                column = code.least(begin, code.sub("%width", passes.vectors * lanes))
+                samples = _Line(code, work, code.at(kind, line, column), lanes, joins=True)
+                sums = ["zeroinitializer"] * passes.vectors
+                for tap, distance in enumerate(passes.line):
+                    taken = [samples.at(distance, v) for v in range(passes.vectors)]
+                    weight = code.load(kind, code.at(kind, "%p_line_weights", tap), item)
+                    sums = _sums(code, work, lanes, taken, weight, sums)
+                for v, total in enumerate(sums):
+                    place = code.at(kind_of(out), target, code.add(column, v * lanes))
+                    store_as(code, work, out, total, place, lanes)
+    return compiled(code)
+
+
+def _combine_rows(code: Function, dtypes: tuple[DType, DType], passes: Passes, row: str, lanes: int) -> None:
+    """Write the combined rows of a tile for the columns of the line."""
+    (source, work), (rows, vectors) = dtypes, passes.tile
+    kind, element = kind_of(work), kind_of(source)
+    lines = []
+    for index in range(rows + len(passes.rows) - 1):
+        offset = code.load("i64", code.at("i64", "%p_rows", code.add(row, index)))
+        place = code.at(element, code.at(element, "%p_data", offset), "%first")
+        is_outside = code.value(f"icmp slt i64 {offset}, 0")
+        lines.append(code.value(f"select i1 {is_outside}, ptr %p_zeros, ptr {place}"))
+    tap_of = {row: index for index, row in enumerate(r for r, has in enumerate(passes.rows) if has)}
+    with code.loop(0, "%inside", vectors * lanes) as begin:
+        column = code.least(begin, code.sub("%inside", vectors * lanes))
+        sums = [["zeroinitializer"] * vectors for _ in range(rows)]
+        for index, line in enumerate(lines):
+            met = [(r, tap_of[index - r]) for r in range(rows) if index - r in tap_of]
+            place = code.at(element, line, column)
+            taken = [
+                load_as(code, source, work, code.at(element, place, v * lanes), lanes)
+                for v in range(vectors if met else 0)
+            ]
+            for r, tap in met:
+                weight = code.load(kind, code.at(kind, "%p_rows_weights", tap), work.itemsize)
+                sums[r] = _sums(code, work, lanes, taken, weight, sums[r])
+        target = code.at(kind, "%p_between", code.add("%before", column))
+        for totals in sums:
+            for v, total in enumerate(totals):
+                code.store(vector_of(kind, lanes), total, code.at(kind, target, v * lanes), work.itemsize)
+            target = code.at(kind, target, "%pitch")
+
+
+def _sums(
+    code: Function, work: DType, lanes: int, samples: Sequence[str], weight: str, sums: Sequence[str]
+) -> list[str]:
+    """Return sums with one more tap."""
+    factor = code.splat(kind_of(work), weight, lanes)
+    return [_sum(code, work, lanes, x, factor, y) for x, y in zip(samples, sums, strict=True)]
 
 
 def _sum(code: Function, work: DType, lanes: int, sample: str, factor: str, total: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import filterworks as fw
-from filterworks.engine import direct, separable, taps
+from filterworks.engine import direct, separable, written
 from filterworks.engine.field import address
 from filterworks.engine.taps import Correlator, written_tile
 from filterworks.machine import loops, unrolled
@@ -60,8 +60,8 @@ def test_every_loop_gives_the_same_bits(pattern, work, out, vector_bytes):
         assert found.tobytes() == expected.tobytes()
 
 
-def written():
-    return [key for key, tally in taps._Written.tallies.items() if tally.is_ready]
+def ready():
+    return [key for key, tally in written.Written.tallies.items() if tally.is_ready]
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def after(monkeypatch):
     """Return a function that sets how much work repays a loop, and forgets what was done."""
 
     def forget(repays):
-        monkeypatch.setattr(taps, "_REPAYS", repays)
-        for tally in taps._Written.tallies.values():
+        monkeypatch.setattr(written, "_REPAYS", repays)
+        for tally in written.Written.tallies.values():
             tally.done, tally.is_ready = 0, False
         direct._direct.cache_clear()
         separable._plane.cache_clear()
@@ -110,10 +110,10 @@ def test_what_takes_over_changes_nothing(case, dtype, boundary, after):
 
     after(1 << 60)
     expected = filtered()
-    assert not written()
+    assert not ready()
     after(1)
     assert filtered().tobytes() == expected.tobytes()
-    assert bool(written()) == (case != "strided")
+    assert bool(ready()) == (case != "strided")
 
 
 def test_it_takes_over_once_it_is_repaid_whatever_thread_comes_first(after):
@@ -124,7 +124,7 @@ def test_it_takes_over_once_it_is_repaid_whatever_thread_comes_first(after):
         return fw.correlate(x, ASYMMETRIC, method="direct").tobytes()
 
     expected = filtered(0)
-    assert not written()
+    assert not ready()
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(filtered, range(100))) == {expected}
-    assert len(written()) == 1
+    assert len(ready()) == 1
