@@ -25,6 +25,8 @@ from filterworks.threads import share, usable_threads
 _CHUNK = 1 << 13
 # Blocks of rows for each thread, and the fewest rows of one.
 _SHARES, _LEAST = 4, 32
+# Multiply-adds that take as long as the staging of a number, which is saved.
+_STAGING = 16
 
 Line = NDArray[np.float64]
 
@@ -77,12 +79,14 @@ class Fused:
             column: self._constants_of(column)
             for column in {block.column for block in field.blocks() if not any(block.plane)}
         }
+        is_whole = field.block_count == 1 and not field.outer
+        self._only = address(self._constants[0]) if is_whole else None
         passes = _passes(field, (factors[0].size, factors[1].size))
         self._written = None
         if passes is not None and self._fits(passes):
             self._room = passes.tile[0] * field.pitch * field.work.itemsize
             key = (source, field.work, problem.out, passes, loops.lanes_of(field.work))
-            effort = math.prod(problem.output_shape) * sum(weights.size for weights in self._weights)
+            effort = math.prod(problem.output_shape) * (sum(w.size for w in self._weights) + _STAGING)
             self._written = Written(unrolled.both_passes, key, effort)
 
     def _constants_of(self, column: int) -> NDArray[np.int64]:
@@ -105,6 +109,11 @@ class Fused:
         return True
 
     @property
+    def block_count(self) -> int:
+        """How many blocks there are."""
+        return self._field.block_count
+
+    @property
     def is_possible(self) -> bool:
         """Whether there can be a loop for this problem."""
         return self._written is not None
@@ -117,8 +126,13 @@ class Fused:
         field, tables = self._field, self._tables
         data = Data(field, x)
         out = np.empty(field.problem.output_shape, field.problem.out)
-        rows, place_of = tables.rows_of(data.step), places_in(out, field)
+        # Kept until the end: another call may have data laid out otherwise.
+        rows = tables.rows_of(data.step)
         first_row = address(rows)
+        if self._only is not None:
+            loop(address(out), data.pointer, first_row, scratch("between", self._room), self._only)
+            return out
+        place_of = places_in(out, field)
 
         def do(_: object, block: Block) -> None:
             offset = data.plane_offset(tables, block.plane, 0) if field.outer else 0

@@ -30,6 +30,8 @@ IS_LOCAL = True
 _MOVING, _MOVING_LINE = 6, 12
 # More terms than this are added up in double precision: equal samples make rounding systematic.
 _SINGLE_TAPS = 127
+# Taps of the rows and of the line that take as long as converting a number and rounding it.
+_BOTH = 5, 3
 # Sums of integers below these are exact in single precision, and fit 32 bits.
 _EXACT, _FITS = 1 << 24, 1 << 31
 
@@ -185,9 +187,7 @@ class Separable(Staged):
         if not lines:
             self.filter = _rows_pass(field, rows[0], size, field.out_pitch, problem.out, writes=True)
             return
-        if len(rows) == 1 and not _is_any_moving(field, rows[0], lines[0]):
-            fused = Fused(field.problem, (rows[0], lines[0]))
-            self._fused = fused if fused.is_possible else None
+        self._fused = _fused(field)
         writes = self._fused is None
         apart = field.height * field.pitch
         self._lines = self.filter = _lines_pass(field, lines, apart, problem.out, writes=writes)
@@ -211,10 +211,19 @@ class Separable(Staged):
         self._lines(between, out)
 
 
-def _is_any_moving(field: Field, rows: Line, line: Line) -> bool:
-    return is_moving(rows, field.rows.stride, field.rows.dilation) or is_moving(
-        line, field.line.stride, field.line.dilation, _MOVING_LINE
-    )
+def _fused(field: Field) -> Fused | None:
+    """Return both passes as one, if they can be."""
+    rows, line = field.rows, field.line
+    terms = field.problem.weights.terms or ()
+    if len(terms) != 1 or rows.position is None or line.position is None or field.work.kind == "i":
+        return None
+    factors = terms[0][rows.position], terms[0][line.position]
+    if is_moving(factors[0], rows.stride, rows.dilation):
+        return None
+    if is_moving(factors[1], line.stride, line.dilation, _MOVING_LINE):
+        return None
+    fused = Fused(field.problem, factors)
+    return fused if fused.is_possible else None
 
 
 @lru_cache(maxsize=64)
@@ -295,6 +304,14 @@ def _step_work(problem: Problem) -> dict[str, float]:
     found = {"block": 2.0 * field.block_count, **field.bytes_moved(problem.out)}
     if field.work.kind == "i":
         return {**found, "sum_integer": field.numbers}
+    fused = _fused(field)
+    if fused:
+        numbers = field.numbers * field.work.itemsize / 4
+        rows, line = (
+            float(axis.taps + more) for axis, more in zip((field.rows, field.line), _BOTH, strict=True)
+        )
+        taps = {"tap_rows": numbers * rows, "tap_line": numbers * line}
+        return {"block": float(fused.block_count), "write": found["write"], **taps}
     for term in problem.weights.terms or ():
         for axis, kind in ((field.rows, "rows"), (field.line, "line")):
             if axis.position is None:
