@@ -52,7 +52,7 @@ def _passes(field: Field, taps: tuple[int, int]) -> unrolled.Passes | None:
     if field.rows.stride > 1 or field.line.stride > 1 or max(taps) > GROUP:
         return None
     rows, line = pattern_of(field, taps[0], 1), pattern_of(field, 1, taps[1])
-    tile, vectors = ((8, 2) if vector_bytes() == 64 else (4, 2)), 6
+    tile, vectors = ((8, 2), 8) if vector_bytes() == 64 else ((4, 2), 6)
     if rows is None or line is None or max(math.prod(tile) * taps[0], vectors * taps[1]) > MOST:
         return None
     return unrolled.Passes(tuple(map(bool, rows)), line[0], tile, vectors)

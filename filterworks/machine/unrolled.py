@@ -168,7 +168,7 @@ class _Line:
     """The samples of a row from one place on.
 
     A vector that crosses a line of the cache is read twice, and vectors of 64 bytes nearly all do. Every
-    second one of them is put together from two that do not, so that reading and computing take equally long.
+    third one of them is put together from two that do not, so that reading and computing take equally long.
     """
 
     def __init__(self, code: Function, work: DType, place: str, lanes: int, *, joins: bool) -> None:
@@ -182,7 +182,7 @@ class _Line:
         rest = distance % self._lanes
         if rest and distance not in self._crossing:
             self._crossing.append(distance)
-        if not rest or not self._joins or self._crossing.index(distance) % 2:
+        if not rest or not self._joins or self._crossing.index(distance) % 3:
             return self._read(distance + v * self._lanes)
         # A staged row is at least a vector longer than what is read of it.
         start = distance - rest + v * self._lanes

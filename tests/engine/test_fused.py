@@ -38,7 +38,7 @@ def forget():
 
 
 @pytest.mark.parametrize("boundary", ["constant", "nearest", "symmetric", "mirror", "wrap", "omit"])
-@pytest.mark.parametrize("chunk", [128, 8192])
+@pytest.mark.parametrize("chunk", [160, 8192])
 @pytest.mark.parametrize("colours", [1, 3])
 def test_lines_in_parts_and_every_boundary(both, boundary, chunk, colours):
     x = RNG.integers(0, 250, (45, 700, colours)).astype(np.uint8)
