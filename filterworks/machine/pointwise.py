@@ -81,3 +81,49 @@ def _rounded(work: DType, out: DType, lanes: int) -> Loop:
             value = load_as(code, work, work, code.at(kind_of(work), "%p_in", i), width)
             store_as(code, work, out, value, code.at(kind_of(out), "%p_out", i), width)
     return compiled(code)
+
+
+def write_sharpened(
+    data: NDArray[Any], blurred: Floats, strength: float, least: float, out: NDArray[Any]
+) -> None:
+    """Write data + strength · (data - blurred), details below `least` left out; all in one piece.
+
+    Results that are integers are rounded half to even and saturated, and none may be NaN.
+
+    Examples
+    --------
+    >>> out = np.empty(2, np.uint8)
+    >>> write_sharpened(np.array([10, 20], np.uint8), np.array([12.0, 20.5]), 2.0, 1.0, out)
+    >>> out
+    array([ 6, 20], dtype=uint8)
+    """
+    values = np.array([data.size, np.float64(strength).view(np.int64), np.float64(least).view(np.int64)])
+    loop = _sharpened(data.dtype, blurred.dtype, out.dtype, vector_bytes() // blurred.itemsize)
+    loop(out.ctypes.data, data.ctypes.data, blurred.ctypes.data, values.ctypes.data)
+
+
+@cache
+def _sharpened(source: DType, work: DType, out: DType, lanes: int) -> Loop:
+    names = ("size", "d_strength", "d_least")
+    code = Function(f"sharpened_{source}_{work}_{out}", ("p_out", "p_data", "p_blurred"), names)
+    kind = kind_of(work)
+    strength, least = (
+        name if work.itemsize == 8 else code.value(f"fptrunc double {name} to float")
+        for name in ("%d_strength", "%d_least")
+    )
+    whole = code.value(f"and i64 %size, {-lanes}")
+    for begin, stop, width in (("0", whole, lanes), (whole, "%size", 1)):
+        vector, suffix = vector_of(kind, width), f"{f'v{width}' if width > 1 else ''}f{8 * work.itemsize}"
+        factor, limit = code.splat(kind, strength, width), code.splat(kind, least, width)
+        with code.loop(begin, stop, width) as i:
+            value = load_as(code, source, work, code.at(kind_of(source), "%p_data", i), width)
+            smooth = code.load(vector, code.at(kind, "%p_blurred", i), work.itemsize)
+            detail = code.value(f"fsub {vector} {value}, {smooth}")
+            size = code.call(vector, f"llvm.fabs.{suffix}", (vector, detail))
+            small = code.value(f"fcmp olt {vector} {size}, {limit}")
+            marks = vector_of("i1", width)
+            detail = code.value(f"select {marks} {small}, {vector} zeroinitializer, {vector} {detail}")
+            detail = code.value(f"fmul {vector} {detail}, {factor}")
+            total = code.value(f"fadd {vector} {detail}, {value}")
+            store_as(code, work, out, total, code.at(kind_of(out), "%p_out", i), width)
+    return compiled(code)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from filterworks.arguments import saturate
+from filterworks.filters import unsharp_mask
 from filterworks.filters.edges import _length
 from filterworks.machine import pointwise
 
@@ -40,6 +41,22 @@ def test_rounding(dtype, out, size):
     got = np.empty(size, out)
     pointwise.write_rounded(lying(values, 1), got)
     assert got.tobytes() == cv2.addWeighted(row, 1.0, row, 0.0, 0.0, dtype=DEPTHS[out]).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "i2", "u2", "i4", "f2", "f4", "f8"])
+@pytest.mark.parametrize("out", [None, "u1", "i2", "f4", "f8"])
+@pytest.mark.parametrize("threshold", [0, 7.3])
+def test_sharpening_gives_the_bits_of_numpy(dtype, out, threshold, monkeypatch):
+    x = (np.random.default_rng(1).random((41, 53)) * 200 - (0 if dtype[0] in "?u" else 100)).astype(dtype)
+    results = []
+    for is_ready in (True, False):
+        unsharp_mask(np.ones((300, 300)), 2.0, method="separable")  # the compiler is there
+        assert pointwise.is_ready() or not is_ready
+        monkeypatch.setattr(pointwise, "is_ready", lambda is_ready=is_ready: is_ready)
+        one = unsharp_mask(x, 1.3, 1.7, threshold=threshold, dtype=out and np.dtype(out), method="direct")
+        results.append((one.dtype, one.tobytes()))
+        monkeypatch.undo()
+    assert results[0] == results[1]
 
 
 def test_without_the_compiler_the_bits_are_the_same(monkeypatch):
