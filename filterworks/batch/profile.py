@@ -13,7 +13,7 @@ from filterworks.arguments import Array
 from filterworks.batch.series_job import SeriesInput
 from filterworks.batch.survey import Clock, assign
 from filterworks.drawing.plots import Curve
-from filterworks.errors import ArgumentError, unknown
+from filterworks.errors import FileError, unknown
 from filterworks.files.tables import open_table
 
 # Parts of a curve, each with its least and greatest value: more than a plot has pixels.
@@ -91,20 +91,20 @@ def outlines(
 
 
 def paired(
-    before: Mapping[str, Curve], after: Mapping[str, Curve], columns: Sequence[str]
+    before: Mapping[str, Curve], after: Mapping[str, Curve], columns: Sequence[str], path: Path
 ) -> list[tuple[str, Curve, Curve]]:
     """Return each column before and after: by its name, or that of the column added for it.
 
     Raises
     ------
-    ArgumentError
-        If the second table has no column for one of the first.
+    FileError
+        If the second table, at `path`, has no column for one of the first.
     """
     pairs = []
     for name in columns:
         added = [one for one in after if one.startswith(name) and one not in before]
         chosen = added[0] if added else name
         if chosen not in after:
-            raise ArgumentError(unknown("column", chosen, after))
+            raise FileError(f"{path}: {unknown('column', chosen, after)}")
         pairs.append((name, before[name], after[chosen]))
     return pairs

@@ -86,7 +86,7 @@ def _draw_tables(before: str, after: str, output: Path, options: dict[str, Any])
     axis, first = outlines(Path(before), reading, columns)
     _, second = outlines(Path(after), reading.model_copy(update={"delimiter": None}), None)
     title = f"{before}  →  {after}"
-    plot_series(output, title, axis, paired(first, second, list(first)))
+    plot_series(output, title, axis, paired(first, second, list(first), Path(after)))
 
 
 def _draw_response(output: Path, options: dict[str, Any]) -> None:

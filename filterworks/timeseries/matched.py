@@ -49,7 +49,7 @@ def matched(
     >>> [(peak.column, peak.row, round(peak.score, 9)) for peak in stream.report.peaks]
     [(0, 2, 1.0)]
     """
-    shape = as_taps("taps", taps, template)
+    shape = as_taps(taps, template, ("taps", "template"))
     centred = shape - shape.mean()
     norm = float(np.sqrt(np.sum(centred**2)))
     if norm <= 1e-12 * float(np.abs(shape).max()):

@@ -222,6 +222,7 @@ def test_a_plot_of_a_response(tmp_path, command, drawn):
     (["a.csv", "-o", "p.png"], "give two tables"),
     (["a.csv", "a.csv", "-o", "p.gif"], "unknown plot suffix '.gif'"),
     (["a.csv", "a.csv", "--columns", "tmp", "-o", "p.png"], "did you mean 'temp'"),
+    (["a.csv", "other.csv", "--columns", "wind", "-o", "p.png"], "other.csv: unknown column 'wind': did you mean 'wand'"),
     (["a.csv", "none.csv", "-o", "p.png"], "none.csv: cannot be read"),
     (["a.csv", "a.csv", "-o", "no/p.png"], "its folder does not exist"),
     (["--response", "-o", "p.png"], "give it with -f"),
@@ -230,6 +231,7 @@ def test_a_plot_of_a_response(tmp_path, command, drawn):
     (["--response", "-f", "mean:window=3", "--rate", "0", "-o", "p.png"], "above 0"),
 ])  # fmt: skip
 def test_what_cannot_be_plotted_is_told(table, command, arguments, words):
+    (table.parent / "other.csv").write_text("time,wand\n2024-01-01T00:00Z,1\n2024-01-01T00:01Z,2\n")
     result = command("plot", *arguments)
     assert result.code in (1, 2)
     assert words in result.err
