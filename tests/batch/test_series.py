@@ -764,3 +764,21 @@ def test_quotes_that_are_letters_stay_when_times_are_made_even(tmp_path, command
     )
     assert result.code == 0, result.err
     assert (tmp_path / "o.csv").read_text().split() == ["t;id;x", '0;"a;1.0', '1;"a;2.0', '2;"a;3.0']
+
+
+@pytest.mark.parametrize("chain", [
+    "gaussian:sigma=1", "gaussian:sigma=200", "binomial:window=5", "kernel:taps=1/2/-4/3", "savgol:window=51",
+    "lowpass:cutoff=0.01,taps=2001",
+])  # fmt: skip
+def test_a_column_of_a_table_is_filtered_as_if_it_were_alone(tmp_path, command, chain):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 17))
+    x[100:103, 16], x[1500, 1] = np.nan, 1e9
+    names = [f"c{n}" for n in range(17)]
+    pd.DataFrame(x, columns=names).to_csv(tmp_path / "in.csv", index=False)
+    assert command("series", tmp_path / "in.csv", "-o", tmp_path / "all.csv", "-f", chain).code == 0
+    together = pd.read_csv(tmp_path / "all.csv", dtype=str, keep_default_na=False)
+    for name in ("c0", "c1", "c16"):
+        out = tmp_path / f"{name}.csv"
+        assert command("series", tmp_path / "in.csv", "-o", out, "-f", chain, "--columns", name).code == 0
+        assert pd.read_csv(out, dtype=str, keep_default_na=False)[name].tolist() == together[name].tolist()
