@@ -165,7 +165,7 @@ class Correlation:
         outside = self.ends and bool(window.left or window.right)
         weighted_sums(window.part.lines, self.taps, out, "omit" if self.omit or outside else "propagate")
         if outside and not self.omit:
-            out[any_in_windows(missing_inside(window), self.taps.size)] = np.nan
+            out[any_in_windows(missing_in(window, ends=True), self.taps.size)] = np.nan
         if self.restores:
             missing = np.isnan(window.part.lines[:, window.inside])
             if missing.any():
@@ -194,11 +194,12 @@ def weighted_sums(lines: Lines, taps: Taps, out: Lines, nan_policy: NanPolicy = 
             row[:] = correlate(line, taps, mode="valid", nan_policy=nan_policy)
 
 
-def missing_inside(window: Window) -> NDArray[np.bool_]:
-    """Return where samples of the series are missing; those outside of it are not."""
+def missing_in(window: Window, ends: bool) -> NDArray[np.bool_]:
+    """Return where samples are missing; not outside of a series that `ends` where its samples do."""
     missing = np.isnan(window.part.lines)
-    missing[:, : window.left] = False
-    missing[:, missing.shape[1] - window.right :] = False
+    if ends:
+        missing[:, : window.left] = False
+        missing[:, missing.shape[1] - window.right :] = False
     return missing
 
 

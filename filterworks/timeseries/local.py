@@ -15,7 +15,7 @@ from filterworks.timeseries.linear import (
     Design,
     Taps,
     any_in_windows,
-    missing_inside,
+    missing_in,
     reach,
     weighted_sums,
     window_seconds,
@@ -74,7 +74,8 @@ class Median:
         def function(window: Window) -> Lines:
             result = _even_medians(window.part.lines, size)
             if not setting.omit:
-                result[any_in_windows(missing_inside(window), size)] = np.nan
+                missing = missing_in(window, setting.boundary == "omit")
+                result[any_in_windows(missing, size)] = np.nan
             return result
 
         before, after = reach(size, setting.is_past)
@@ -195,7 +196,8 @@ class Savgol:
         before, after = reach(size, setting.is_past)
         spacing = 1.0 if unit is None else setting.sampling.known_step("a derivative") / unit
         offsets = np.arange(-before, after + 1.0)
-        fit = EvenFit(offsets, self.order, self.derivative, spacing, setting.omit, setting.restores)
+        ends = setting.boundary == "omit"
+        fit = EvenFit(offsets, self.order, self.derivative, spacing, setting.omit, setting.restores, ends)
         return Blocks(columns, before, after, setting.boundary, fit)
 
     def _uneven(self, columns: int, setting: Setting, unit: float | None) -> Stage:
@@ -246,6 +248,8 @@ class EvenFit:
         Distance of two samples in the unit of the derivative.
     omit, restores
         Whether missing samples are left out of the fit, and whether they become missing again.
+    ends
+        Whether the series ends where its samples do: nothing lies outside.
     """
 
     offsets: Taps
@@ -254,6 +258,7 @@ class EvenFit:
     spacing: float
     omit: bool
     restores: bool
+    ends: bool
 
     def __call__(self, window: Window) -> Lines:
         """Return the fits of a block."""
@@ -275,7 +280,7 @@ class EvenFit:
         weighted_sums(np.where(absent, 0.0, lines), taps, out)
         again = any_in_windows(absent, size)
         if not self.omit:
-            spoiled = any_in_windows(missing_inside(window), size)
+            spoiled = any_in_windows(missing_in(window, self.ends), size)
             out[spoiled] = np.nan
             again &= ~spoiled
         self._fit_again(window, again, out, scale, factor)
