@@ -257,7 +257,8 @@ class _Work:
         if self.by:
             details["groups"] = len(reports)
         shorts = [report.short for report in reports.values() if report.short]
-        warnings = [*sorted(set(shorts)), *self.left_out]
+        empty = [] if self.total else ["it has a header and no rows"]
+        warnings = [*sorted(set(shorts)), *self.left_out, *self.roles.remarks, *empty]
         if warnings:
             details["warnings"] = warnings
         return details | self._peaks(lanes)

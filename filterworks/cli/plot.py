@@ -83,10 +83,10 @@ def _draw_tables(before: str, after: str, output: Path, options: dict[str, Any])
         time="" if options["no_time"] else options["time"],
         time_format=options["time_format"],
     )
-    axis, first = outlines(Path(before), reading, columns)
-    _, second = outlines(Path(after), reading.model_copy(update={"delimiter": None}), None)
+    axis, names, first = outlines(Path(before), reading, columns)
+    _, _, second = outlines(Path(after), reading.model_copy(update={"delimiter": None}), None)
     title = f"{before}  →  {after}"
-    plot_series(output, title, axis, paired(first, second, list(first), Path(after)))
+    plot_series(output, title, axis, paired(first, second, names, Path(after)))
 
 
 def _draw_response(output: Path, options: dict[str, Any]) -> None:

@@ -239,6 +239,7 @@ def test_small_tables(tmp_path, command):
         (tmp_path / name).write_bytes(data)
         result = command("series", tmp_path / name, "-o", tmp_path / "out" / name, "-f", "median:window=3")
         assert result.code == 0, result.err
+        assert ("it has a header and no rows" in result.err) == (name in ("header.csv", "bare.csv"))
         assert (tmp_path / "out" / name).read_bytes() == {
             "one.csv": b"a,b\n7.0,x\n",
             "end.csv": b"x\n1.0\n2.0",
@@ -366,6 +367,18 @@ def test_a_format_that_no_column_has_is_named(tmp_path, command):
 
     assert "no column tells it; name it with --time" in refused()
     assert "no column tells it as %m/%d/%Y; name it with --time" in refused("--time-format", "%m/%d/%Y")
+    unused = command(
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        tmp_path / "c.csv",
+        "-f",
+        "mean:window=2",
+        "--time-format",
+        "%Y/%m",
+    )
+    assert unused.code == 0
+    assert "a.csv: no column tells the time as %Y/%m, so rows count; --time names it" in unused.err
     given = refused("--time", "Zeit", "--time-format", "%d.%m.%Y")
     assert "line 2, column 'Zeit': '31.12.2023 23:59:58' does not have the format %d.%m.%Y; --time-" in given
 
@@ -782,3 +795,54 @@ def test_a_column_of_a_table_is_filtered_as_if_it_were_alone(tmp_path, command, 
         out = tmp_path / f"{name}.csv"
         assert command("series", tmp_path / "in.csv", "-o", out, "-f", chain, "--columns", name).code == 0
         assert pd.read_csv(out, dtype=str, keep_default_na=False)[name].tolist() == together[name].tolist()
+
+
+def test_numbers_with_a_comma_that_are_not_read_are_told(tmp_path, command):
+    (tmp_path / "a.csv").write_text("t;a;b;c\n1;0,5;7;x,1\n2;;8;y,2\n3;1,5;9;z,3\n")
+    result = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=1")
+    assert result.code == 0
+    assert "warning: " in result.err
+    assert "taken for text: a; --decimal , reads numbers with a comma" in result.err
+    read = command(
+        "series", tmp_path / "a.csv", "-o", tmp_path / "c.csv", "-f", "mean:window=1", "--decimal", ","
+    )
+    assert (read.code, "warning" in read.err) == (0, False)
+    (tmp_path / "d.csv").write_text("a;c\n0,5;x\n1,5;y\n")
+    none = command("series", tmp_path / "d.csv", "-o", tmp_path / "e.csv", "-f", "mean:window=1")
+    assert none.code == 1
+    assert "no column here holds numbers" in none.err
+    assert "taken for text: a; --decimal ," in none.err
+    (tmp_path / "f.csv").write_text('a,b\n"1,000",1\n"2,000",2\n')
+    thousands = command("series", tmp_path / "f.csv", "-o", tmp_path / "g.csv", "-f", "mean:window=1")
+    assert (thousands.code, "warning" in thousands.err) == (0, False)
+
+
+def test_a_second_that_repeats_in_another_spelling_needs_no_sorting(tmp_path, command):
+    """A leap second is the first of the next minute for whoever counts from 1970."""
+    (tmp_path / "a.csv").write_text(
+        "time,x\n2016-12-31T23:59:59Z,1\n2016-12-31T23:59:60Z,2\n2017-01-01T00:00:00Z,3\n"
+    )
+    result = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "derivative")
+    assert result.code == 1
+    assert (
+        "line 4, column 'time': 2017-01-01T00:00:00Z is not after 2016-12-31T23:59:60Z on line 3"
+        in result.err
+    )
+    assert "--by tells series apart that share their times" in result.err
+    assert "--sort" not in result.err
+
+
+def test_parquet_goes_through_pipes(tmp_path):
+    pl.DataFrame({"x": [1.0, 3.0, None, 8.0], "n": ["a", "b", "c", "d"]}).write_parquet(
+        tmp_path / "a.parquet"
+    )
+    start = [sys.executable, "-m", "filterworks", "series"]
+    data = (tmp_path / "a.parquet").read_bytes()
+    for source, given in (("-", data), (tmp_path / "a.parquet", None)):
+        done = subprocess.run(
+            [*start, source, "-o", "-", "-f", "mean:window=2"], input=given, capture_output=True, check=True
+        )
+        assert done.stderr == b""
+        (tmp_path / "b.parquet").write_bytes(done.stdout)
+        made = pl.read_parquet(tmp_path / "b.parquet")
+        assert made.to_dict(as_series=False) == {"x": [1.0, 2.0, None, 8.0], "n": ["a", "b", "c", "d"]}

@@ -174,6 +174,23 @@ def test_a_plot_before_and_after(table, command, drawn, suffix):
         assert path.read_bytes() == again
 
 
+@pytest.mark.parametrize("suffix", [[], ["--suffix", "_s"]])
+@pytest.mark.parametrize("names", ["x,x2,x2_max", "x2_max,x2,x"])
+def test_a_plot_takes_columns_for_what_they_come_from(tmp_path, command, drawn, names, suffix):
+    """Names that begin alike belong together only if one was added for the other."""
+    rows = "".join(f"{i},{i + 100},{i + 200}\n" for i in range(20))
+    (tmp_path / "a.csv").write_text(f"{names}\n{rows}")
+    command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=1", *suffix)
+    for columns in ([], ["--columns", "x"], ["--columns", "x2"]):
+        out = tmp_path / f"{len(drawn)}.png"
+        assert (
+            command("plot", tmp_path / "a.csv", tmp_path / "b.csv", *columns, "--no-time", "-o", out).code
+            == 0
+        )
+        for _, before, after in drawn[-1][3]:
+            np.testing.assert_array_equal(before.y, after.y)
+
+
 def test_a_long_table_is_thinned_out_without_losing_extremes(tmp_path, command, drawn, monkeypatch):
     rng = np.random.default_rng(0)
     values = rng.normal(size=50_000)
