@@ -171,11 +171,8 @@ class Clock:
         FileError
             With the line of the first value that is missing or of another format.
         """
-        times = block.text(self.table.names.index(self.name))
-        if block.is_quoted:
-            times = times.str.strip_chars('"')
         try:
-            return self.format.seconds(times)
+            return self.format.seconds(block.bare_texts(self.table.names.index(self.name)))
         except CellError as error:
             raise self.table.fault(block.line(error.row), self.name, str(error)) from None
 
@@ -196,12 +193,16 @@ class Clock:
                 place = error.index - self._seen[key]
                 here = int(rows[place])
                 then = int(rows[place - 1]) if place else None
-                line, text = self._last[key] if then is None else (block.line(then), str(times[then]))
+                line, text = (
+                    self._last[key] if then is None else (block.line(then), block.bare(str(times[then])))
+                )
                 repeats = "repeats" in str(error)
-                raise self._disorder(block, here, str(times[here]), (line, text), key, repeats) from None
+                raise self._disorder(
+                    block, here, block.bare(str(times[here])), (line, text), key, repeats
+                ) from None
             self._seen[key] += rows.size
             last = int(rows[-1])
-            self._last[key] = block.line(last), str(times[last])
+            self._last[key] = block.line(last), block.bare(str(times[last]))
 
     def _disorder(
         self, block: Block, row: int, text: str, earlier: tuple[int, str], key: Key, repeats: bool

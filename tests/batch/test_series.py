@@ -846,3 +846,101 @@ def test_parquet_goes_through_pipes(tmp_path):
         (tmp_path / "b.parquet").write_bytes(done.stdout)
         made = pl.read_parquet(tmp_path / "b.parquet")
         assert made.to_dict(as_series=False) == {"x": [1.0, 2.0, None, 8.0], "n": ["a", "b", "c", "d"]}
+
+
+@pytest.mark.parametrize(("times", "options", "step", "expected"), [
+    (["2024-01-01", "2024-01-02"], [], "12h", ["2024-01-01T00:00", "2024-01-01T12:00", "2024-01-02T00:00"]),
+    (["2024/01/01", "2024/01/02"], [], "8h", [f"2024/01/0{1 + h // 24}T{h % 24:02d}:00" for h in (0, 8, 16, 24)]),
+    (["2024-01-01", "2024-01-03"], [], "2d", ["2024-01-01", "2024-01-03"]),
+    (["2024-01-01 10:00Z", "2024-01-01 10:01Z"], [], "30s",
+     ["2024-01-01 10:00:00Z", "2024-01-01 10:00:30Z", "2024-01-01 10:01:00Z"]),
+    (["2024-01-01T10:00+0200", "2024-01-01T10:01+0200"], [], "1min", ["2024-01-01T10:00+0200", "2024-01-01T10:01+0200"]),
+    (["2024-01-01T10:00:00", "2024-01-01T10:00:01"], [], "500ms",
+     ["2024-01-01T10:00:00", "2024-01-01T10:00:00.500", "2024-01-01T10:00:01"]),
+    (["01.02.2024 10", "01.02.2024 12"], ["--time-format", "%d.%m.%Y %H"], "1h", ["01.02.2024 10", "01.02.2024 11", "01.02.2024 12"]),
+])  # fmt: skip
+def test_even_times_are_written_as_finely_as_they_lie(tmp_path, command, times, options, step, expected):
+    (tmp_path / "a.csv").write_text(f"when;x\n{times[0]};1\n{times[1]};2\n")
+    out = tmp_path / "b.csv"
+    result = command(
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        out,
+        "-f",
+        "mean:window=1",
+        "--resample",
+        step,
+        "--method",
+        "linear",
+        *options,
+    )
+    assert result.code == 0, result.err
+    rows = [row.split(";") for row in out.read_text().splitlines()[1:]]
+    assert [time for time, _ in rows] == expected
+    np.testing.assert_allclose([float(x) for _, x in rows], np.linspace(1, 2, len(rows)))
+
+
+def test_days_in_parquet_get_times_where_there_are_some_between(tmp_path, command):
+    days = [datetime.date(2024, 1, day) for day in (1, 2, 3)]
+    pl.DataFrame({"d": days, "x": [1.0, 2.0, 3.0]}).write_parquet(tmp_path / "a.parquet")
+    for step, dtype in (("12h", pl.Datetime("us")), ("2d", pl.Date())):
+        out = tmp_path / f"{step}.parquet"
+        given = ["-f", "mean:window=1", "--resample", step, "--method", "linear"]
+        assert command("series", tmp_path / "a.parquet", "-o", out, *given).code == 0
+        assert pl.read_parquet(out)["d"].dtype == dtype
+        assert pl.read_parquet(out)["d"].n_unique() == {"12h": 5, "2d": 2}[step]
+
+
+def test_a_format_that_cannot_tell_the_even_times_apart_is_refused(tmp_path, command):
+    (tmp_path / "a.csv").write_text("when;x\n01.02.2024;1\n02.02.2024;2\n")
+    result = command(
+        "series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=1", "--resample", "6h",
+        "--time-format", "%d.%m.%Y",
+    )  # fmt: skip
+    assert result.code == 1
+    assert (
+        "--resample 6h: times written as %d.%m.%Y cannot tell 21600 s apart; take a longer step" in result.err
+    )
+    assert not (tmp_path / "b.csv").exists()
+
+
+@pytest.mark.parametrize(("times", "form"), [
+    (['"Jan 01, 2024 10:00"', '"Jan 01, 2024 10:01"', '"Jan 01, 2024 10:02"'], "%b %d, %Y %H:%M"),
+    (['"2024-01-01T10:00:00,5"', '"2024-01-01T10:01:00,5"', '"2024-01-01T10:02:00,5"'], None),
+    (['"2024-01-01 10:00:00,250"', '"2024-01-01 10:01:00,250"', '"2024-01-01 10:02:00,250"'], "%Y-%m-%d %H:%M:%S,%f"),
+])  # fmt: skip
+def test_times_that_hold_the_delimiter_in_quotes(tmp_path, command, times, form):
+    rows = list(zip(times, (1, 2, 4), strict=True))
+    (tmp_path / "a.csv").write_text("when,x\n" + "".join(f"{time},{x}\n" for time, x in rows))
+    options = ["-f", "derivative:per=min", *(["--time-format", form] if form else [])]
+    for named in ([], ["--time", "when"]):
+        out = tmp_path / f"{len(named)}.csv"
+        result = command("series", tmp_path / "a.csv", "-o", out, *options, *named)
+        assert result.code == 0, result.err
+        got = out.read_text().splitlines()[1:]
+        assert got == [f"{time},{slope}" for time, slope in zip(times, (1.0, 1.5, 2.0), strict=True)]
+    (tmp_path / "a.csv").write_text("when,x\n" + "".join(f"{time},{x}\n" for time, x in rows[::-1]))
+    result = command("series", tmp_path / "a.csv", "-o", tmp_path / "c.csv", *options)
+    bare = [time.strip('"') for time in times]
+    assert f"line 3, column 'when': {bare[1]} is not after {bare[2]} on line 2" in result.err
+
+
+def test_decimal_commas_where_commas_separate(tmp_path, command):
+    """As some programs write them: numbers that need it stand in quotes, whole ones do not."""
+    (tmp_path / "a.csv").write_text('a,b,n\n1,"0,5",x\n2,,y\n"3,5","9,25",z\n')
+    given = ["-f", "mean:window=2,nan_policy=omit", "--decimal", ","]
+    assert command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", *given).code == 0
+    assert (tmp_path / "b.csv").read_text() == 'a,b,n\n"1,0","0,5",x\n"1,5",,y\n"2,75","9,25",z\n'
+    assert command("series", tmp_path / "a.csv", "-o", tmp_path / "c.csv", *given, "--suffix", "_s").code == 0
+    lines = (tmp_path / "c.csv").read_text().splitlines()
+    assert lines[:2] == ["a,b,n,a_s,b_s", '1,"0,5",x,"1,0","0,5"']
+    (tmp_path / "d.csv").write_text("a,b\n1,2\n3,4\n")
+    assert command("series", tmp_path / "d.csv", "-o", tmp_path / "e.csv", *given).code == 0
+    assert (tmp_path / "e.csv").read_text() == 'a,b\n"1,0","2,0"\n"2,0","3,0"\n'
+    refused = command("series", tmp_path / "d.csv", "-o", tmp_path / "f.csv", *given, "--no-quotes")
+    assert refused.code == 1
+    assert "a , cannot separate columns and stand before decimals without quotes" in refused.err
+    (tmp_path / "g.csv").write_text("x\n1,5\n2,5\n")
+    assert command("series", tmp_path / "g.csv", "-o", tmp_path / "h.csv", *given).code == 0
+    assert (tmp_path / "h.csv").read_text() == "x\n1,5\n2,0\n"

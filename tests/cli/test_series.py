@@ -30,6 +30,7 @@ def table(tmp_path, monkeypatch):
     (["-o", "b.csv", "-f", "mean:window=3", "--boundary", "reflect"], "[series] boundary: "),
     (["-o", "b.csv", "-f", "mean:window=3", "--delimiter", ";;"], "[input] delimiter: `delimiter` must be one character"),
     (["-o", "b.csv", "-f", "mean:window=3", "--time-format", "isoo"], "did you mean 'iso'"),
+    (["-o", "b.csv", "-f", "mean:window=3", "--time-format", "%Y-%m-%d %Z"], "names of zones do not tell the offset"),
     (["-o", "b.csv", "-f", "mean:window=3", "--resample", "2x"], "[series] resample: "),
     (["-o", "b.csv", "-f", "mean:window=3", "--align", "left"], "center"),
     (["-o", "b.png", "-f", "mean:window=3"], "none of the tables has the suffix .png; accepted are .csv"),
