@@ -98,6 +98,8 @@ def series(
     if hasattr(data, "collect"):
         raise ArgumentTypeError("`data` is a lazy frame; collect it first")
     if not hasattr(data, "columns"):
+        if not hasattr(data, "to_frame") or (kind == "pandas" and not hasattr(data, "index")):
+            raise ArgumentTypeError(must("data", "an array, or a series or frame", type(data).__name__))
         _check_none(columns=columns, by=by)
         return _single(data, parsed, options, time, suffix, jitter)
     frame: Frame = PolarsFrame(data) if kind == "polars" else PandasFrame(data)

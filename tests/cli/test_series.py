@@ -192,6 +192,17 @@ def test_a_plot_takes_columns_for_what_they_come_from(tmp_path, command, drawn, 
             np.testing.assert_array_equal(before.y, after.y)
 
 
+def test_a_plot_reads_both_tables_with_the_delimiter_that_was_given(tmp_path, command, drawn):
+    (tmp_path / "a.csv").write_text("a#b\n" + "".join(f"{i}#{i * i}\n" for i in range(9)))
+    given = ["--delimiter", "#"]
+    assert (
+        command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=3", *given).code
+        == 0
+    )
+    assert command("plot", tmp_path / "a.csv", tmp_path / "b.csv", "-o", tmp_path / "p.png", *given).code == 0
+    assert [name for name, _, _ in drawn[0][3]] == ["a", "b"]
+
+
 def test_a_long_table_is_thinned_out_without_losing_extremes(tmp_path, command, drawn, monkeypatch):
     rng = np.random.default_rng(0)
     values = rng.normal(size=50_000)
@@ -242,6 +253,7 @@ def test_a_plot_of_a_response(tmp_path, command, drawn):
     (["a.csv", "a.csv", "--columns", "tmp", "-o", "p.png"], "did you mean 'temp'"),
     (["a.csv", "other.csv", "--columns", "wind", "-o", "p.png"], "other.csv: unknown column 'wind': did you mean 'wand'"),
     (["a.csv", "none.csv", "-o", "p.png"], "none.csv: cannot be read"),
+    (["header.csv", "header.csv", "-o", "p.png"], "header.csv: there are no numbers to draw"),
     (["a.csv", "a.csv", "-o", "no/p.png"], "its folder does not exist"),
     (["--response", "-o", "p.png"], "give it with -f"),
     (["--response", "-f", "median:window=3", "-o", "p.png"], "is not linear"),
@@ -250,6 +262,7 @@ def test_a_plot_of_a_response(tmp_path, command, drawn):
 ])  # fmt: skip
 def test_what_cannot_be_plotted_is_told(table, command, arguments, words):
     (table.parent / "other.csv").write_text("time,wand\n2024-01-01T00:00Z,1\n2024-01-01T00:01Z,2\n")
+    (table.parent / "header.csv").write_text("time,temp\n")
     result = command("plot", *arguments)
     assert result.code in (1, 2)
     assert words in result.err

@@ -322,3 +322,11 @@ def test_hardly_any_samples_have_no_step_and_need_none(count):
     frame = pd.DataFrame({"x": np.ones(count)}, index=index)
     for chain in ("mean:window=3h", "gaussian:sigma=1h", "median:window=1h", "exponential:halflife=1h"):
         assert fw.series(frame, chain).equals(frame)
+
+
+@pytest.mark.parametrize(
+    "data", [pd.Index([1.0, 2.0]), pd.date_range("2024-01-01", periods=3), pd.Timestamp("2024-01-01")]
+)
+def test_what_is_neither_series_nor_frame_is_refused(data):
+    with pytest.raises(ArgumentError, match="`data` must be an array, or a series or frame; got"):
+        fw.series(data, "mean:window=3")
