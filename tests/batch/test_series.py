@@ -944,3 +944,39 @@ def test_decimal_commas_where_commas_separate(tmp_path, command):
     (tmp_path / "g.csv").write_text("x\n1,5\n2,5\n")
     assert command("series", tmp_path / "g.csv", "-o", tmp_path / "h.csv", *given).code == 0
     assert (tmp_path / "h.csv").read_text() == "x\n1,5\n2,0\n"
+
+
+@pytest.mark.parametrize("size", [64, 1 << 20])
+def test_peaks_tell_their_lines_and_those_hold_their_scores(tmp_path, command, monkeypatch, size):
+    """Whatever the groups, and where a later filter holds results back."""
+    monkeypatch.setattr(text, "BLOCK", size)
+    rng = np.random.default_rng(0)
+    rows = [
+        (rng.choice(list("abc")), rng.normal(), "two\nlines" if i % 50 == 9 else "one") for i in range(900)
+    ]
+    body = "".join(f'{group},{x:.4f},"{note}"\n' for group, x, note in rows)
+    (tmp_path / "a.csv").write_text("g,x,note\n" + body)
+    for chain in (
+        "matched:taps=0/1/4/2,threshold=0.9",
+        "matched:taps=0/1/4/2,threshold=0.9 | median:window=1",
+    ):
+        result = command(
+            "series",
+            tmp_path / "a.csv",
+            "-o",
+            tmp_path / "b.csv",
+            "-f",
+            chain,
+            "--by",
+            "g",
+            "--json",
+            "--overwrite",
+        )
+        (done,) = result.json["done"]
+        lines = (tmp_path / "b.csv").read_text().splitlines()
+        assert len(done["peaks"]) == done["peaks_total"] > 20
+        for peak in done["peaks"]:
+            group, score, _ = lines[peak["line"] - 1].split(",")
+            assert [group] == peak["group"]
+            assert float(score) == pytest.approx(peak["score"], abs=1e-6)
+            assert peak["row"] == sum(line.startswith(f"{group},") for line in lines[: peak["line"]])
