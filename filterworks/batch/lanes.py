@@ -36,6 +36,8 @@ class Lane:
         The chain at work.
     rows
         How many rows the group has, where that is known: it ends with the last of them.
+    lines
+        On which line of the table each peak of the stream's report stands.
     """
 
     stream: SeriesStream
@@ -43,6 +45,7 @@ class Lane:
     taken: int = 0
     given: int = 0
     places: deque[tuple[_Waiting, Array]] = field(default_factory=deque)
+    lines: list[int] = field(default_factory=list)
 
     def push(self, waiting: _Waiting, rows: Array, seconds: Array | None) -> None:
         """Take rows of a block; results go where their rows stand."""
@@ -60,6 +63,9 @@ class Lane:
         self._deliver(self.stream.finish())
 
     def _deliver(self, results: Array) -> None:
+        for peak in self.stream.report.peaks[len(self.lines) :]:
+            block, row = self.where(peak.row)
+            self.lines.append(block.line(row))
         done = 0
         while done < len(results):
             waiting, rows = self.places.popleft()

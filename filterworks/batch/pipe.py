@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO
 from filterworks.batch.series import SeriesTask
 from filterworks.batch.series_job import SeriesJob
 from filterworks.errors import FileError, JobError
-from filterworks.files.tables import PARQUET_SUFFIXES
+from filterworks.files.tables import is_parquet
 from filterworks.files.urls import is_url, redacted
 
 
@@ -46,14 +47,24 @@ def filter_piped(job: SeriesJob, source: str, stdout: BinaryIO) -> Mapping[str, 
         input=source, output=name, partial="", known=None, content=None, threads=1, is_drawn=False
     )
     shown = job.input.paths[0] if job.input.paths[0] != "-" else "standard input"
-    if out == "-" and name.endswith(PARQUET_SUFFIXES):
-        raise JobError([f"{shown}: Parquet cannot be written to standard output"])
     try:
         if out == "-":
-            return task.filter_into(Path(), stdout)
+            return _to_stdout(task, stdout)
         return _to_file(task, Path(out), job.output.overwrite)
     except FileError as error:
         raise FileError(str(error).replace(source, shown)) from None
+
+
+def _to_stdout(task: SeriesTask, stdout: BinaryIO) -> Mapping[str, Any]:
+    """Filter a table to standard output: Parquet when it is whole, for it is not written in order."""
+    if not is_parquet(Path(task.input)):
+        return task.filter_into(Path(), stdout)
+    with tempfile.TemporaryDirectory(prefix="filterworks-") as folder:
+        partial = Path(folder) / "table"
+        made = task.make(partial)
+        with partial.open("rb") as file:
+            shutil.copyfileobj(file, stdout)
+        return made.details
 
 
 def _to_file(task: SeriesTask, place: Path, overwrite: bool) -> Mapping[str, Any]:

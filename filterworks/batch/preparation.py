@@ -58,7 +58,11 @@ def resampled(table: Table, roles: Roles, step: str, method: str, executor: Exec
             groups.append(np.full(seconds.size, numbers.setdefault(key, len(numbers))))
             yield _written(clock, seconds, apart, table), key, values
 
-    even = copy_rows(table, names, rows(), folder / "even")
+    try:
+        even = copy_rows(table, names, rows(), folder / "even")
+        clock.format.name = clock.format.finer(apart)  # as they are written now
+    except ArgumentError as error:
+        raise FileError(f"{table.shown}: --resample {step}: {error}") from None
     # Rows came as they were determined, which is not the same for blocks of another size.
     return in_groups(even, np.concatenate(groups), folder / "grouped") if len(numbers) > 1 else even
 

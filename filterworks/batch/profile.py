@@ -13,7 +13,7 @@ from filterworks.arguments import Array
 from filterworks.batch.series_job import SeriesInput
 from filterworks.batch.survey import Clock, assign
 from filterworks.drawing.plots import Curve
-from filterworks.errors import ArgumentError, unknown
+from filterworks.errors import FileError, unknown
 from filterworks.files.tables import open_table
 
 # Parts of a curve, each with its least and greatest value: more than a plot has pixels.
@@ -51,8 +51,8 @@ class _Outline:
 
 def outlines(
     path: Path, reading: SeriesInput, names: Sequence[str] | None, parts: int = PARTS
-) -> tuple[str, dict[str, Curve]]:
-    """Return what the places are called, and a curve of each column.
+) -> tuple[str, Sequence[str], dict[str, Curve]]:
+    """Return what the places are called, the names of all columns, and a curve of each that is drawn.
 
     Parameters
     ----------
@@ -87,24 +87,32 @@ def outlines(
                 found[name].add(y, starts)
             done += block.rows
     x = np.concatenate(places) if places else np.empty(0)
-    return (clock.name if clock else "row"), {name: outline.curve(x) for name, outline in found.items()}
+    curves = {name: outline.curve(x) for name, outline in found.items()}
+    return (clock.name if clock else "row"), table.names, curves
 
 
 def paired(
-    before: Mapping[str, Curve], after: Mapping[str, Curve], columns: Sequence[str]
+    before: Mapping[str, Curve], after: Mapping[str, Curve], names: Sequence[str], path: Path
 ) -> list[tuple[str, Curve, Curve]]:
     """Return each column before and after: by its name, or that of the column added for it.
 
+    `names` are those of all columns of the first table: an added column belongs to the longest of them
+    that it begins with.
+
     Raises
     ------
-    ArgumentError
-        If the second table has no column for one of the first.
+    FileError
+        If the second table, at `path`, has no column for one of the first.
     """
+    added: dict[str, str] = {}
+    for name in after:
+        if name not in names:
+            sources = [one for one in names if name.startswith(one)]
+            added.setdefault(max(sources, key=len, default=""), name)
     pairs = []
-    for name in columns:
-        added = [one for one in after if one.startswith(name) and one not in before]
-        chosen = added[0] if added else name
+    for name, curve in before.items():
+        chosen = added.get(name, name)
         if chosen not in after:
-            raise ArgumentError(unknown("column", chosen, after))
-        pairs.append((name, before[name], after[chosen]))
+            raise FileError(f"{path}: {unknown('column', chosen, after)}")
+        pairs.append((name, curve, after[chosen]))
     return pairs

@@ -257,7 +257,8 @@ class _Work:
         if self.by:
             details["groups"] = len(reports)
         shorts = [report.short for report in reports.values() if report.short]
-        warnings = [*sorted(set(shorts)), *self.left_out]
+        empty = [] if self.total else ["it has a header and no rows"]
+        warnings = [*sorted(set(shorts)), *self.left_out, *self.roles.remarks, *empty]
         if warnings:
             details["warnings"] = warnings
         return details | self._peaks(lanes)
@@ -275,10 +276,11 @@ class _Work:
                 **({"group": list(key)} if key else {}),
                 "column": self.roles.values[peak.column],
                 "row": peak.row + 1,
+                **({"line": line} if self.table.unit == "line" else {}),
                 **({"seconds": peak.seconds} if peak.seconds is not None else {}),
                 "score": round(peak.score, 6),
             }
             for key, lane in lanes.lanes.items()
-            for peak in lane.stream.report.peaks
+            for peak, line in zip(lane.stream.report.peaks, lane.lines, strict=True)
         ]
         return {"peaks": peaks[:_LISTED], "peaks_total": len(peaks)} if peaks else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from filterworks.files.tables import (
     CellError,
     Column,
     Table,
+    TextTable,
     TimeFormat,
     find_format,
     is_time_name,
@@ -22,6 +24,9 @@ from filterworks.files.tables import (
     select,
 )
 from filterworks.timeseries import OrderError, Recogniser, Sampling
+
+# A number with a comma before its decimals.
+_WITH_COMMA = re.compile(r"[-+]?\d+,\d+")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Roles:
         Whether the time's column was found rather than named.
     candidates
         Columns that may be the time where there are several.
+    remarks
+        What to say of what was asked for or is there and is not used.
     """
 
     values: tuple[str, ...]
@@ -47,6 +54,7 @@ class Roles:
     time: tuple[str, TimeFormat] | None
     was_found: bool = False
     candidates: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def assign(table: Table, reading: SeriesInput) -> Roles:
@@ -68,12 +76,29 @@ def assign(table: Table, reading: SeriesInput) -> Roles:
         bare = all(column.kind == "empty" for column in columns) and reading.columns is None
         values = [] if bare else select(columns, reading.columns, apart)
     except ArgumentError as error:
-        raise FileError(f"{table.shown}: {error}") from None
+        remark = "".join(f"; {one}" for one in _commas(table, columns, reading))
+        raise FileError(f"{table.shown}: {error}{remark}") from None
     for name in [*reading.by, *([time[0]] if time else ())]:
         if name in values:
             raise FileError(f"{table.shown}: column {name!r} is time or group and cannot be filtered as well")
     found = time is not None and reading.time is None
-    return Roles(tuple(values), reading.by, time, found, tuple(candidates) if time is None else ())
+    remarks = _commas(table, columns, reading)
+    if time is None and reading.time is None and reading.time_format is not None and not candidates:
+        remarks.append(f"no column tells the time as {reading.time_format}, so rows count; --time names it")
+    return Roles(
+        tuple(values), reading.by, time, found, tuple(candidates) if time is None else (), tuple(remarks)
+    )
+
+
+def _commas(table: Table, columns: Sequence[Column], reading: SeriesInput) -> list[str]:
+    """Return what to say of columns that would hold numbers if a comma stood before their decimals."""
+    if reading.columns is not None or reading.decimal == "," or not isinstance(table, TextTable):
+        return []
+    if table.dialect.delimiter == b",":  # numbers with a comma in quotes may be thousands
+        return []
+    texts = {column.name: table.sample(column.name) for column in columns if column.kind == "text"}
+    found = [name for name, cells in texts.items() if cells and all(map(_WITH_COMMA.fullmatch, cells))]
+    return [f"taken for text: {', '.join(found)}; --decimal , reads numbers with a comma"] if found else []
 
 
 def _time(
@@ -146,11 +171,8 @@ class Clock:
         FileError
             With the line of the first value that is missing or of another format.
         """
-        times = block.text(self.table.names.index(self.name))
-        if block.is_quoted:
-            times = times.str.strip_chars('"')
         try:
-            return self.format.seconds(times)
+            return self.format.seconds(block.bare_texts(self.table.names.index(self.name)))
         except CellError as error:
             raise self.table.fault(block.line(error.row), self.name, str(error)) from None
 
@@ -171,16 +193,24 @@ class Clock:
                 place = error.index - self._seen[key]
                 here = int(rows[place])
                 then = int(rows[place - 1]) if place else None
-                line, text = self._last[key] if then is None else (block.line(then), str(times[then]))
-                raise self._disorder(block, here, str(times[here]), line, text, key) from None
+                line, text = (
+                    self._last[key] if then is None else (block.line(then), block.bare(str(times[then])))
+                )
+                repeats = "repeats" in str(error)
+                raise self._disorder(
+                    block, here, block.bare(str(times[here])), (line, text), key, repeats
+                ) from None
             self._seen[key] += rows.size
             last = int(rows[-1])
-            self._last[key] = block.line(last), str(times[last])
+            self._last[key] = block.line(last), block.bare(str(times[last]))
 
-    def _disorder(self, block: Block, row: int, text: str, line: int, before: str, key: Key) -> FileError:
+    def _disorder(
+        self, block: Block, row: int, text: str, earlier: tuple[int, str], key: Key, repeats: bool
+    ) -> FileError:
+        line, before = earlier
         group = f" in group {', '.join(key)}" if key else ""
         advice = "--sort brings the rows into order"
-        if text == before:
+        if repeats:
             advice = "--by tells series apart that share their times" if not key else "times must differ"
         place = f"{self.table.unit} {line}"
         message = f"{text} is not after {before} on {place}{group}; {advice}, --no-time leaves it aside"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from filterworks.cli.console import expected_errors
-from filterworks.errors import JobError
+from filterworks.errors import FileError, JobError
 
 
 @click.command()
@@ -83,10 +83,12 @@ def _draw_tables(before: str, after: str, output: Path, options: dict[str, Any])
         time="" if options["no_time"] else options["time"],
         time_format=options["time_format"],
     )
-    axis, first = outlines(Path(before), reading, columns)
-    _, second = outlines(Path(after), reading.model_copy(update={"delimiter": None}), None)
+    axis, names, first = outlines(Path(before), reading, columns)
+    if not first:
+        raise FileError(f"{before}: there are no numbers to draw")
+    _, _, second = outlines(Path(after), reading, None)
     title = f"{before}  →  {after}"
-    plot_series(output, title, axis, paired(first, second, list(first)))
+    plot_series(output, title, axis, paired(first, second, names, Path(after)))
 
 
 def _draw_response(output: Path, options: dict[str, Any]) -> None:

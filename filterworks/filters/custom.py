@@ -17,10 +17,10 @@ from filterworks.filters.options import Options, keeping, prepared
 _LARGEST = 1 << 26
 
 
-def load_kernel(path: str | Path) -> NDArray[Any]:
+def load_kernel(path: str | Path, name: str = "path") -> NDArray[Any]:
     """Return the weights in a ``.npy`` file, or in a text file with one kernel row per line.
 
-    Numbers in text are separated by commas, semicolons or white space.
+    Numbers in text are separated by commas, semicolons or white space. Errors call the argument `name`.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def load_kernel(path: str | Path) -> NDArray[Any]:
         If the file cannot be read as numbers.
     """
     if not isinstance(path, str | Path):
-        raise ArgumentTypeError(must("path", "the name of a file", path))
+        raise ArgumentTypeError(must(name, "the name of a file", path))
     place = Path(path)
     try:
         if place.exists() and not (place.is_file() and place.stat().st_size <= _LARGEST):
@@ -39,7 +39,7 @@ def load_kernel(path: str | Path) -> NDArray[Any]:
         rows = [line.replace(",", " ").replace(";", " ").split() for line in lines]
         weights = np.array([[float(item) for item in row] for row in rows if row])
     except (OSError, ValueError, EOFError) as error:
-        raise ArgumentError(f"`path`: no kernel can be read from {place}: {error}") from None
+        raise ArgumentError(f"`{name}`: no kernel can be read from {place}: {error}") from None
     return weights[0] if weights.shape[0] == 1 else weights
 
 

@@ -17,21 +17,29 @@ from filterworks.timeseries.linear import Design, Linear, Taps
 from filterworks.timeseries.options import as_flag
 
 
-def as_taps(name: str, taps: ArrayLike | None, path: str | None) -> Taps:
+def as_taps(
+    taps: str | ArrayLike | None, path: str | None, names: tuple[str, str] = ("taps", "path")
+) -> Taps:
     """Return 1-D weights, from numbers, text such as ``1/2/1``, or the `path` of a file.
+
+    Errors call the two arguments by `names`.
 
     Examples
     --------
-    >>> as_taps("taps", "1/2/-0.5", None)
+    >>> as_taps("1/2/-0.5", None)
     array([ 1. ,  2. , -0.5])
     """
-    from filterworks.filters.custom import resolve_kernel  # the filters of images are not for everyone
+    # The filters of images are not for everyone.
+    from filterworks.filters.custom import load_kernel, resolve_kernel
 
+    if (taps is None) == (path is None):
+        raise ArgumentError(f"give either `{names[0]}`, such as 1/2/1, or `{names[1]}`, the name of a file")
+    name = names[taps is None]
     if isinstance(taps, str):
         taps = _from_text(name, taps)
     elif isinstance(taps, int | float):
         taps = [taps]
-    found = resolve_kernel(taps, path)
+    found = resolve_kernel(taps, None) if path is None else load_kernel(path, name)
     weights = found.reshape(-1) if found.size == max(found.shape, default=0) else found
     if weights.ndim != 1 or weights.size == 0 or weights.dtype.kind == "c":
         raise ArgumentError(must(name, "one row of real numbers, such as 1/2/1", f"shape {found.shape}"))
@@ -60,7 +68,7 @@ def kernel(taps: str | Sequence[float] | None = None, path: str | None = None, f
     >>> SeriesChain.parse("kernel:taps=1/2/3,boundary=constant")(np.array([0.0, 0, 1, 0, 0]))
     array([0., 3., 2., 1., 0.])
     """
-    weights = as_taps("taps", taps, path)
+    weights = as_taps(taps, path)
     if as_flag("flip", flip):
         weights = weights[::-1].copy()
     return Linear(lambda setting: weights, averages=not _is_zero_sum(weights))

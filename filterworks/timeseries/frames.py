@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,8 +44,9 @@ def series(
     chain
         Filters such as ``"mean:window=5min | derivative"``; their names are in `SERIES_OPERATIONS`.
     time
-        The column of the time, or one time per sample: dates, or numbers that are seconds. A frame's
-        only column of dates is taken unless another is named, or pandas' index of dates.
+        The column of the time, or one time per sample: dates, spans of time, or numbers that are
+        seconds. A frame's only column of dates is taken unless another is named, or pandas' index of
+        dates.
     columns
         The columns to filter; all that hold numbers, but for `time` and `by`, unless named.
     by
@@ -97,6 +98,8 @@ def series(
     if hasattr(data, "collect"):
         raise ArgumentTypeError("`data` is a lazy frame; collect it first")
     if not hasattr(data, "columns"):
+        if not hasattr(data, "to_frame") or (kind == "pandas" and not hasattr(data, "index")):
+            raise ArgumentTypeError(must("data", "an array, or a series or frame", type(data).__name__))
         _check_none(columns=columns, by=by)
         return _single(data, parsed, options, time, suffix, jitter)
     frame: Frame = PolarsFrame(data) if kind == "polars" else PandasFrame(data)
@@ -239,23 +242,61 @@ def _as_seconds(times: Any, count: int) -> NDArray[np.float64] | None:
     if times is None:
         return None
     array = pandas_times(times) if library(times) == "pandas" else np.asarray(times)
-    if array.dtype.kind == "O" and array.size and all(isinstance(one, datetime.date) for one in array.flat):
-        array = np.array([_without_zone(one) for one in array.flat], "datetime64[us]").reshape(array.shape)
+    if array.dtype.kind == "O" and array.ndim == 1:
+        array = _from_objects(array)
     if array.shape != (count,):
         raise ArgumentError(must("time", f"one time for each of the {count} samples", f"shape {array.shape}"))
     if array.dtype.kind in "mM":
         there = array[~np.isnat(array)]
         return np.asarray((array - there[0] if there.size else array - array) / np.timedelta64(1, "s"))
     if array.dtype.kind not in "iuf":
-        raise ArgumentTypeError(must("time", "dates, or numbers that are seconds", array.dtype.name))
+        raise ArgumentTypeError(
+            must("time", "dates, spans of time, or numbers that are seconds", array.dtype.name)
+        )
     return array.astype(np.float64)
 
 
-def _without_zone(moment: datetime.date) -> datetime.date:
-    """Return a moment in UTC where it has a zone; a date as it is."""
+def _from_objects(array: Array) -> Array:
+    """Return Python's dates, or spans of time, or times of the day, as NumPy's; other objects as they are."""
+    absent = [one is None or one != one for one in array]  # NaT is not equal to itself
+    there = [one for one, is_absent in zip(array, absent, strict=True) if not is_absent]
+    convert: Callable[[Any], np.generic]
+    if there and all(isinstance(one, datetime.date) for one in there):
+        if len({getattr(one, "tzinfo", None) is None for one in there}) > 1:
+            raise ArgumentError("`time` mixes times that have a zone with times that have none")
+        convert = _moment
+    elif there and all(isinstance(one, datetime.timedelta | np.timedelta64) for one in there):
+        convert = _span
+    elif there and all(isinstance(one, datetime.time) for one in there):
+        convert = _since_midnight
+    else:
+        return array
+    moments = np.array([convert(one) for one in there])  # in the finest of their units
+    found = np.full(array.shape, "NaT", moments.dtype)
+    found[~np.array(absent)] = moments
+    return found
+
+
+def _since_midnight(time: datetime.time) -> np.timedelta64:
+    """Return a time of the day as a span of time."""
+    naive = time.replace(tzinfo=None)
+    return _span(datetime.datetime.combine(datetime.date.min, naive) - datetime.datetime.min)
+
+
+def _moment(moment: datetime.date) -> np.datetime64:
+    """Return a moment in UTC where it has a zone; pandas' with its nanoseconds."""
+    if hasattr(moment, "to_datetime64"):
+        return cast("np.datetime64", moment.to_datetime64())
     if isinstance(moment, datetime.datetime) and moment.tzinfo is not None:
-        return moment.astimezone(datetime.UTC).replace(tzinfo=None)
-    return moment
+        moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    return np.datetime64(moment, "us")
+
+
+def _span(span: datetime.timedelta | np.timedelta64) -> np.timedelta64:
+    """Return a span of time; pandas' with its nanoseconds."""
+    if hasattr(span, "to_timedelta64"):
+        return cast("np.timedelta64", span.to_timedelta64())
+    return span if isinstance(span, np.timedelta64) else np.timedelta64(span, "us")
 
 
 def _sampled(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -124,37 +123,66 @@ class Linear:
             return Blocks(columns, before, after, setting.boundary, mean)
         taps = self.taps(setting)
         before, after = reach(taps.size, setting.is_past)
-        function = partial(correlated, taps=taps, omit=setting.omit, boundary=setting.boundary)
-        return Blocks(columns, before, after, setting.boundary, function, restores=setting.restores)
+        sums = Correlation(taps, setting.omit, setting.restores, setting.boundary == "omit")
+        return Blocks(columns, before, after, setting.boundary, sums)
 
 
-def correlated(window: Window, *, taps: Taps, omit: bool, boundary: str) -> Lines:
-    """Return the sums of weighted samples of a block.
+@dataclass(frozen=True)
+class Correlation:
+    """The sums of weighted samples of a block.
+
+    Attributes
+    ----------
+    taps
+        Weights, drawn as they slide.
+    omit, restores
+        Whether missing samples are left out, and whether they become missing again.
+    ends
+        Whether the series ends where its samples do: nothing lies outside.
 
     Examples
     --------
     >>> from filterworks.timeseries.parts import Part
     >>> window = Window((Part(np.array([[1.0, 2, 4, 8]]), None),), 1, 1, 0, 0, 0)
-    >>> correlated(window, taps=np.array([1.0, 0, 2]), omit=False, boundary="symmetric")
+    >>> Correlation(np.array([1.0, 0, 2]), omit=False, restores=False, ends=False)(window)
     array([[ 9., 18.]])
     """
-    lines = window.part.lines
-    outside = boundary == "omit" and bool(window.left or window.right)
-    policy: NanPolicy = "omit" if omit or outside else "propagate"
-    result = weighted_sums(lines, taps, policy)
-    if outside and not omit:
-        result = np.where(any_in_windows(missing_inside(window), taps.size), np.nan, result)
-    return result
+
+    taps: Taps
+    omit: bool
+    restores: bool
+    ends: bool
+
+    def __call__(self, window: Window) -> Lines:
+        """Return the sums of a block."""
+        lines = window.part.lines
+        out = np.empty((lines.shape[0], lines.shape[1] - self.taps.size + 1))
+        self.into(window, out)
+        return out
+
+    def into(self, window: Window, out: Lines) -> None:
+        """Write the sums of a block."""
+        outside = self.ends and bool(window.left or window.right)
+        weighted_sums(window.part.lines, self.taps, out, "omit" if self.omit or outside else "propagate")
+        if outside and not self.omit:
+            out[any_in_windows(missing_in(window, ends=True), self.taps.size)] = np.nan
+        if self.restores:
+            missing = np.isnan(window.part.lines[:, window.inside])
+            if missing.any():
+                out[missing] = np.nan
 
 
-def weighted_sums(lines: Lines, taps: Taps, nan_policy: NanPolicy = "propagate") -> Lines:
-    """Return the sums of each whole window of a block.
+def weighted_sums(lines: Lines, taps: Taps, out: Lines, nan_policy: NanPolicy = "propagate") -> None:
+    """Write the sums of each whole window of a block.
 
-    The engine is the same, and so are the bits, in the first block of a process and in its last.
+    The engine is the same, and so are the bits, in the first block of a process and in its last, and
+    for a column by itself and beside others: each line is a problem of its own.
 
     Examples
     --------
-    >>> weighted_sums(np.array([[1.0, 2, 4, 8]]), np.array([1.0, 0, 2]))
+    >>> out = np.empty((1, 2))
+    >>> weighted_sums(np.array([[1.0, 2, 4, 8]]), np.array([1.0, 0, 2]), out)
+    >>> out
     array([[ 9., 18.]])
     """
     # The engines are for those who need them.
@@ -162,14 +190,16 @@ def weighted_sums(lines: Lines, taps: Taps, nan_policy: NanPolicy = "propagate")
     from filterworks.planner import expecting_many
 
     with expecting_many("alike"):
-        return correlate(lines, taps, axes=1, mode="valid", nan_policy=nan_policy)
+        for line, row in zip(lines, out, strict=True):
+            row[:] = correlate(line, taps, mode="valid", nan_policy=nan_policy)
 
 
-def missing_inside(window: Window) -> NDArray[np.bool_]:
-    """Return where samples of the series are missing; those outside of it are not."""
+def missing_in(window: Window, ends: bool) -> NDArray[np.bool_]:
+    """Return where samples are missing; not outside of a series that `ends` where its samples do."""
     missing = np.isnan(window.part.lines)
-    missing[:, : window.left] = False
-    missing[:, missing.shape[1] - window.right :] = False
+    if ends:
+        missing[:, : window.left] = False
+        missing[:, missing.shape[1] - window.right :] = False
     return missing
 
 

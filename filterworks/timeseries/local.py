@@ -15,7 +15,7 @@ from filterworks.timeseries.linear import (
     Design,
     Taps,
     any_in_windows,
-    missing_inside,
+    missing_in,
     reach,
     weighted_sums,
     window_seconds,
@@ -74,7 +74,8 @@ class Median:
         def function(window: Window) -> Lines:
             result = _even_medians(window.part.lines, size)
             if not setting.omit:
-                result[any_in_windows(missing_inside(window), size)] = np.nan
+                missing = missing_in(window, setting.boundary == "omit")
+                result[any_in_windows(missing, size)] = np.nan
             return result
 
         before, after = reach(size, setting.is_past)
@@ -194,8 +195,10 @@ class Savgol:
         _check_order(self.order, size)
         before, after = reach(size, setting.is_past)
         spacing = 1.0 if unit is None else setting.sampling.known_step("a derivative") / unit
-        fit = EvenFit(np.arange(-before, after + 1.0), self.order, self.derivative, spacing, setting.omit)
-        return Blocks(columns, before, after, setting.boundary, fit, restores=setting.restores)
+        offsets = np.arange(-before, after + 1.0)
+        ends = setting.boundary == "omit"
+        fit = EvenFit(offsets, self.order, self.derivative, spacing, setting.omit, setting.restores, ends)
+        return Blocks(columns, before, after, setting.boundary, fit)
 
     def _uneven(self, columns: int, setting: Setting, unit: float | None) -> Stage:
         if not self.length.timed:
@@ -243,8 +246,10 @@ class EvenFit:
         As in :func:`savgol`.
     spacing
         Distance of two samples in the unit of the derivative.
-    omit
-        Whether missing samples are left out of the fit.
+    omit, restores
+        Whether missing samples are left out of the fit, and whether they become missing again.
+    ends
+        Whether the series ends where its samples do: nothing lies outside.
     """
 
     offsets: Taps
@@ -252,24 +257,35 @@ class EvenFit:
     derivative: int
     spacing: float
     omit: bool
+    restores: bool
+    ends: bool
 
     def __call__(self, window: Window) -> Lines:
         """Return the fits of a block."""
+        lines = window.part.lines
+        out = np.empty((lines.shape[0], lines.shape[1] - self.offsets.size + 1))
+        self.into(window, out)
+        return out
+
+    def into(self, window: Window, out: Lines) -> None:
+        """Write the fits of a block."""
         lines, size = window.part.lines, self.offsets.size
         scale = max((size - 1) / 2, 1.0)
         factor = (scale * self.spacing) ** -self.derivative
         taps = fit_weights(self.offsets / scale, self.order, self.derivative) * factor
         absent = np.isnan(lines)
         if not absent.any():
-            return weighted_sums(lines, taps)
-        result = weighted_sums(np.where(absent, 0.0, lines), taps)
+            weighted_sums(lines, taps, out)
+            return
+        weighted_sums(np.where(absent, 0.0, lines), taps, out)
         again = any_in_windows(absent, size)
         if not self.omit:
-            spoiled = any_in_windows(missing_inside(window), size)
-            result[spoiled] = np.nan
+            spoiled = any_in_windows(missing_in(window, self.ends), size)
+            out[spoiled] = np.nan
             again &= ~spoiled
-        self._fit_again(window, again, result, scale, factor)
-        return result
+        self._fit_again(window, again, out, scale, factor)
+        if self.restores:
+            out[absent[:, window.inside]] = np.nan
 
     def _fit_again(
         self, window: Window, again: NDArray[np.bool_], result: Lines, scale: float, factor: float

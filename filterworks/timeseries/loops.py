@@ -40,8 +40,9 @@ else:
 def by_line(function: Callable[..., None], lines: Lines, count: int, *arguments: Any) -> Lines:
     """Return the `count` results of a loop for each of the lines."""
     out = np.empty((lines.shape[0], count))
-    for line, row in zip(lines, out, strict=True):
-        function(np.ascontiguousarray(line), *arguments, row)
+    with np.errstate(all="ignore"):  # what is not compiled would warn of infinities
+        for line, row in zip(lines, out, strict=True):
+            function(np.ascontiguousarray(line), *arguments, row)
     return out
 
 
@@ -72,35 +73,65 @@ def bounds(
 
 
 @compiled
-def means(line: Lines, lows: Places, highs: Places, omit: bool, out: Lines) -> None:
-    """Take the mean of each window; NaN where no sample is left.
+def _added(total: float, value: float) -> tuple[float, float]:
+    """Return a sum and what rounding loses of it (Knuth's two-sum)."""
+    following = total + value
+    share = following - total
+    return following, (total - (following - share)) + (value - share)
 
-    A window of n samples is put together from runs of 1, 2, 4, … samples, as the binary digits of n
-    say: log n additions, and nothing is ever taken away again, so nothing drifts.
+
+@compiled
+def means(line: Lines, lows: Places, highs: Places, omit: bool, out: Lines) -> None:
+    """Take the mean of each window; NaN where no sample is left. Windows begin and end in order.
+
+    A window is what lies before a pivot, a sum for each of its beginnings, and what has come since (a
+    queue of two stacks): about two additions a sample, and nothing is ever taken away again, so nothing
+    drifts and no sample leaves its windows. What rounding loses is summed beside.
     """
-    runs, seen = np.empty(line.size), np.zeros(line.size + 1, np.int64)
+    sums, rests = np.empty(line.size + 1), np.empty(line.size + 1)
+    gaps = np.zeros(line.size + 1, np.int64)
     for j in range(line.size):
-        missing = np.isnan(line[j])
-        runs[j] = 0.0 if missing else line[j]
-        seen[j + 1] = seen[j] + missing
-    longest = 0
+        gaps[j + 1] = gaps[j] + np.isnan(line[j])
+    pivot, top, since, rest = 0, 0, 0.0, 0.0
+    # The newest sample, its place, and from where on all samples are like it.
+    newest, place, alike = np.nan, -1, 0
     for i in range(lows.size):
-        longest = max(longest, highs[i] - lows[i])
-        out[i] = 0.0
-    length = 1
-    while length <= longest:
-        for i in range(lows.size):
-            count = highs[i] - lows[i]
-            # What shorter runs have added already lies before it.
-            place = min(lows[i] + (count & (length - 1)), runs.size - 1)
-            out[i] += runs[place] if count & length else 0.0
-        for j in range(runs.size - length):
-            runs[j] += runs[j + length]
-        length *= 2
-    for i in range(lows.size):
-        gaps = seen[highs[i]] - seen[lows[i]]
-        count = highs[i] - lows[i] - gaps
-        out[i] = out[i] / count if count and (omit or not gaps) else np.nan
+        low, high = lows[i], highs[i]
+        while top < high:
+            value = line[top]
+            if not np.isnan(value):
+                since, lost = _added(since, value)
+                rest += lost
+                if value != newest:
+                    alike = place + 1
+                newest, place = value, top
+            top += 1
+        if low >= pivot:
+            since, rest, pivot = 0.0, 0.0, high
+            _sum_back(line, low, high, sums, rests)
+        missing = gaps[high] - gaps[low]
+        count = high - low - missing
+        if count == 0 or (missing and not omit):
+            out[i] = np.nan
+        elif alike <= low:
+            out[i] = newest
+        else:
+            total, lost = _added(sums[low], since)
+            lost += rests[low] + rest
+            # Of infinities nothing is left over.
+            out[i] = (total + lost if np.isfinite(lost) else total) / count
+
+
+@compiled
+def _sum_back(line: Lines, low: int, high: int, sums: Lines, rests: Lines) -> None:
+    """Sum what there is from each place to `high`, and what rounding loses of it."""
+    total, rest = 0.0, 0.0
+    sums[high], rests[high] = total, rest
+    for j in range(high - 1, low - 1, -1):
+        if not np.isnan(line[j]):
+            total, lost = _added(total, line[j])
+            rest += lost
+        sums[j], rests[j] = total, rest
 
 
 @compiled

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from filterworks.arguments import as_int, as_number
 from filterworks.errors import ArgumentError
 from filterworks.timeseries.custom import as_taps
-from filterworks.timeseries.linear import Design, Taps, any_in_windows, missing_inside, reach
+from filterworks.timeseries.linear import Design, Taps, any_in_windows, missing_in, reach
 from filterworks.timeseries.options import Setting
 from filterworks.timeseries.parts import Lines, Window
 from filterworks.timeseries.stages import Blocks, InTurn, Stage
@@ -49,7 +49,7 @@ def matched(
     >>> [(peak.column, peak.row, round(peak.score, 9)) for peak in stream.report.peaks]
     [(0, 2, 1.0)]
     """
-    shape = as_taps("taps", taps, template)
+    shape = as_taps(taps, template, ("taps", "template"))
     centred = shape - shape.mean()
     norm = float(np.sqrt(np.sum(centred**2)))
     if norm <= 1e-12 * float(np.abs(shape).max()):
@@ -75,7 +75,7 @@ class Matched:
         before, after = reach(template.size, setting.is_past)
 
         def scores(window: Window) -> Lines:
-            return _scores(window, template, setting.omit)
+            return _scores(window, template, setting)
 
         def peaks(window: Window) -> Lines:
             return _find_peaks(window, self.threshold, self.distance, report.peaks)
@@ -86,13 +86,14 @@ class Matched:
         )
 
 
-def _scores(window: Window, template: Taps, omit: bool) -> Lines:
+def _scores(window: Window, template: Taps, setting: Setting) -> Lines:
     from filterworks.timeseries import loops  # compiled when first needed
 
     lines = window.part.lines
     result = loops.by_line(loops.scores, lines, lines.shape[1] - template.size + 1, template)
-    if not omit:
-        result[any_in_windows(missing_inside(window), template.size)] = np.nan
+    if not setting.omit:
+        missing = missing_in(window, setting.boundary == "omit")
+        result[any_in_windows(missing, template.size)] = np.nan
     return result
 
 

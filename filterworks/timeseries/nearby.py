@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from filterworks.threads import Scratch, share, usable_threads
 from filterworks.timeseries import stages
 from filterworks.timeseries.parts import History, Lines, Part, joined, times
-from filterworks.timeseries.stages import in_slices
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,20 @@ class Nearby:
         self._size = stages.BLOCK
 
     def whole(self, part: Part) -> Part:
-        """Return all results of a series that is all there."""
-        return in_slices(self, part)
+        """Return all results of a series that is all there, blocks side by side in threads."""
+        if not part.size:
+            return part
+        self._history.add(part)
+        seconds, lines = times(part), np.empty(part.lines.shape)
+        self._first, self._last = float(seconds[0]), float(seconds[-1])
+
+        def compute(_: Scratch, start: int) -> None:
+            stop = min(start + self._size, part.size)
+            lines[:, start:stop] = self._results(part, slice(start, stop))
+
+        starts = range(0, part.size, self._size)
+        share(compute, starts, usable_threads() if part.lines.size > stages.BLOCK else 1)
+        return Part(lines, part.seconds)
 
     def limit(self, block: int) -> None:
         """Compute so many results at once; before the first samples only."""
@@ -112,16 +124,19 @@ class Nearby:
         return self._last > self._due
 
     def _block(self, stop: int) -> Part:
-        from filterworks.timeseries import loops  # compiled when first needed
-
         held, base = self._history.whole(), self._history.base
         inside = slice(self._start - base, stop - base)
         self._start, self._due = stop, np.nan
+        return Part(self._results(held, inside), held[inside].seconds)
+
+    def _results(self, held: Part, inside: slice) -> Lines:
+        """Return the results of the samples `inside` what is held."""
+        from filterworks.timeseries import loops  # compiled when first needed
+
         seconds = times(held)
-        lows, highs = np.empty((2, stop - base - inside.start), np.int64)
+        lows, highs = np.empty((2, inside.stop - inside.start), np.int64)
         low = int(np.searchsorted(seconds, seconds[inside.start] - self._back))
         loops.bounds(seconds, inside.start, low, self._back, self._ahead, lows, highs)
-        block = held[inside]
         near = slice(lows[0], highs[-1])
         lines = self._function(
             Neighbours(
@@ -133,8 +148,10 @@ class Nearby:
             )
         )
         if self._restores:
-            lines = np.where(np.isnan(block.lines), np.nan, lines)
-        return Part(lines, block.seconds)
+            missing = np.isnan(held.lines[:, inside])
+            if missing.any():
+                lines[missing] = np.nan
+        return lines
 
     def _forget(self) -> None:
         seconds, base = times(self._history.whole()), self._history.base

@@ -239,6 +239,7 @@ def test_small_tables(tmp_path, command):
         (tmp_path / name).write_bytes(data)
         result = command("series", tmp_path / name, "-o", tmp_path / "out" / name, "-f", "median:window=3")
         assert result.code == 0, result.err
+        assert ("it has a header and no rows" in result.err) == (name in ("header.csv", "bare.csv"))
         assert (tmp_path / "out" / name).read_bytes() == {
             "one.csv": b"a,b\n7.0,x\n",
             "end.csv": b"x\n1.0\n2.0",
@@ -366,6 +367,18 @@ def test_a_format_that_no_column_has_is_named(tmp_path, command):
 
     assert "no column tells it; name it with --time" in refused()
     assert "no column tells it as %m/%d/%Y; name it with --time" in refused("--time-format", "%m/%d/%Y")
+    unused = command(
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        tmp_path / "c.csv",
+        "-f",
+        "mean:window=2",
+        "--time-format",
+        "%Y/%m",
+    )
+    assert unused.code == 0
+    assert "a.csv: no column tells the time as %Y/%m, so rows count; --time names it" in unused.err
     given = refused("--time", "Zeit", "--time-format", "%d.%m.%Y")
     assert "line 2, column 'Zeit': '31.12.2023 23:59:58' does not have the format %d.%m.%Y; --time-" in given
 
@@ -764,3 +777,206 @@ def test_quotes_that_are_letters_stay_when_times_are_made_even(tmp_path, command
     )
     assert result.code == 0, result.err
     assert (tmp_path / "o.csv").read_text().split() == ["t;id;x", '0;"a;1.0', '1;"a;2.0', '2;"a;3.0']
+
+
+@pytest.mark.parametrize("chain", [
+    "gaussian:sigma=1", "gaussian:sigma=200", "binomial:window=5", "kernel:taps=1/2/-4/3", "savgol:window=51",
+    "lowpass:cutoff=0.01,taps=2001",
+])  # fmt: skip
+def test_a_column_of_a_table_is_filtered_as_if_it_were_alone(tmp_path, command, chain):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 17))
+    x[100:103, 16], x[1500, 1] = np.nan, 1e9
+    names = [f"c{n}" for n in range(17)]
+    pd.DataFrame(x, columns=names).to_csv(tmp_path / "in.csv", index=False)
+    assert command("series", tmp_path / "in.csv", "-o", tmp_path / "all.csv", "-f", chain).code == 0
+    together = pd.read_csv(tmp_path / "all.csv", dtype=str, keep_default_na=False)
+    for name in ("c0", "c1", "c16"):
+        out = tmp_path / f"{name}.csv"
+        assert command("series", tmp_path / "in.csv", "-o", out, "-f", chain, "--columns", name).code == 0
+        assert pd.read_csv(out, dtype=str, keep_default_na=False)[name].tolist() == together[name].tolist()
+
+
+def test_numbers_with_a_comma_that_are_not_read_are_told(tmp_path, command):
+    (tmp_path / "a.csv").write_text("t;a;b;c\n1;0,5;7;x,1\n2;;8;y,2\n3;1,5;9;z,3\n")
+    result = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=1")
+    assert result.code == 0
+    assert "warning: " in result.err
+    assert "taken for text: a; --decimal , reads numbers with a comma" in result.err
+    read = command(
+        "series", tmp_path / "a.csv", "-o", tmp_path / "c.csv", "-f", "mean:window=1", "--decimal", ","
+    )
+    assert (read.code, "warning" in read.err) == (0, False)
+    (tmp_path / "d.csv").write_text("a;c\n0,5;x\n1,5;y\n")
+    none = command("series", tmp_path / "d.csv", "-o", tmp_path / "e.csv", "-f", "mean:window=1")
+    assert none.code == 1
+    assert "no column here holds numbers" in none.err
+    assert "taken for text: a; --decimal ," in none.err
+    (tmp_path / "f.csv").write_text('a,b\n"1,000",1\n"2,000",2\n')
+    thousands = command("series", tmp_path / "f.csv", "-o", tmp_path / "g.csv", "-f", "mean:window=1")
+    assert (thousands.code, "warning" in thousands.err) == (0, False)
+
+
+def test_a_second_that_repeats_in_another_spelling_needs_no_sorting(tmp_path, command):
+    """A leap second is the first of the next minute for whoever counts from 1970."""
+    (tmp_path / "a.csv").write_text(
+        "time,x\n2016-12-31T23:59:59Z,1\n2016-12-31T23:59:60Z,2\n2017-01-01T00:00:00Z,3\n"
+    )
+    result = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "derivative")
+    assert result.code == 1
+    assert (
+        "line 4, column 'time': 2017-01-01T00:00:00Z is not after 2016-12-31T23:59:60Z on line 3"
+        in result.err
+    )
+    assert "--by tells series apart that share their times" in result.err
+    assert "--sort" not in result.err
+
+
+def test_parquet_goes_through_pipes(tmp_path):
+    pl.DataFrame({"x": [1.0, 3.0, None, 8.0], "n": ["a", "b", "c", "d"]}).write_parquet(
+        tmp_path / "a.parquet"
+    )
+    start = [sys.executable, "-m", "filterworks", "series"]
+    data = (tmp_path / "a.parquet").read_bytes()
+    for source, given in (("-", data), (tmp_path / "a.parquet", None)):
+        done = subprocess.run(
+            [*start, source, "-o", "-", "-f", "mean:window=2"], input=given, capture_output=True, check=True
+        )
+        assert done.stderr == b""
+        (tmp_path / "b.parquet").write_bytes(done.stdout)
+        made = pl.read_parquet(tmp_path / "b.parquet")
+        assert made.to_dict(as_series=False) == {"x": [1.0, 2.0, None, 8.0], "n": ["a", "b", "c", "d"]}
+
+
+@pytest.mark.parametrize(("times", "options", "step", "expected"), [
+    (["2024-01-01", "2024-01-02"], [], "12h", ["2024-01-01T00:00", "2024-01-01T12:00", "2024-01-02T00:00"]),
+    (["2024/01/01", "2024/01/02"], [], "8h", [f"2024/01/0{1 + h // 24}T{h % 24:02d}:00" for h in (0, 8, 16, 24)]),
+    (["2024-01-01", "2024-01-03"], [], "2d", ["2024-01-01", "2024-01-03"]),
+    (["2024-01-01 10:00Z", "2024-01-01 10:01Z"], [], "30s",
+     ["2024-01-01 10:00:00Z", "2024-01-01 10:00:30Z", "2024-01-01 10:01:00Z"]),
+    (["2024-01-01T10:00+0200", "2024-01-01T10:01+0200"], [], "1min", ["2024-01-01T10:00+0200", "2024-01-01T10:01+0200"]),
+    (["2024-01-01T10:00:00", "2024-01-01T10:00:01"], [], "500ms",
+     ["2024-01-01T10:00:00", "2024-01-01T10:00:00.500", "2024-01-01T10:00:01"]),
+    (["01.02.2024 10", "01.02.2024 12"], ["--time-format", "%d.%m.%Y %H"], "1h", ["01.02.2024 10", "01.02.2024 11", "01.02.2024 12"]),
+])  # fmt: skip
+def test_even_times_are_written_as_finely_as_they_lie(tmp_path, command, times, options, step, expected):
+    (tmp_path / "a.csv").write_text(f"when;x\n{times[0]};1\n{times[1]};2\n")
+    out = tmp_path / "b.csv"
+    result = command(
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        out,
+        "-f",
+        "mean:window=1",
+        "--resample",
+        step,
+        "--method",
+        "linear",
+        *options,
+    )
+    assert result.code == 0, result.err
+    rows = [row.split(";") for row in out.read_text().splitlines()[1:]]
+    assert [time for time, _ in rows] == expected
+    np.testing.assert_allclose([float(x) for _, x in rows], np.linspace(1, 2, len(rows)))
+
+
+def test_days_in_parquet_get_times_where_there_are_some_between(tmp_path, command):
+    days = [datetime.date(2024, 1, day) for day in (1, 2, 3)]
+    pl.DataFrame({"d": days, "x": [1.0, 2.0, 3.0]}).write_parquet(tmp_path / "a.parquet")
+    for step, dtype in (("12h", pl.Datetime("us")), ("2d", pl.Date())):
+        out = tmp_path / f"{step}.parquet"
+        given = ["-f", "mean:window=1", "--resample", step, "--method", "linear"]
+        assert command("series", tmp_path / "a.parquet", "-o", out, *given).code == 0
+        assert pl.read_parquet(out)["d"].dtype == dtype
+        assert pl.read_parquet(out)["d"].n_unique() == {"12h": 5, "2d": 2}[step]
+
+
+def test_a_format_that_cannot_tell_the_even_times_apart_is_refused(tmp_path, command):
+    (tmp_path / "a.csv").write_text("when;x\n01.02.2024;1\n02.02.2024;2\n")
+    result = command(
+        "series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=1", "--resample", "6h",
+        "--time-format", "%d.%m.%Y",
+    )  # fmt: skip
+    assert result.code == 1
+    assert (
+        "--resample 6h: times written as %d.%m.%Y cannot tell 21600 s apart; take a longer step" in result.err
+    )
+    assert not (tmp_path / "b.csv").exists()
+
+
+@pytest.mark.parametrize(("times", "form"), [
+    (['"Jan 01, 2024 10:00"', '"Jan 01, 2024 10:01"', '"Jan 01, 2024 10:02"'], "%b %d, %Y %H:%M"),
+    (['"2024-01-01T10:00:00,5"', '"2024-01-01T10:01:00,5"', '"2024-01-01T10:02:00,5"'], None),
+    (['"2024-01-01 10:00:00,250"', '"2024-01-01 10:01:00,250"', '"2024-01-01 10:02:00,250"'], "%Y-%m-%d %H:%M:%S,%f"),
+])  # fmt: skip
+def test_times_that_hold_the_delimiter_in_quotes(tmp_path, command, times, form):
+    rows = list(zip(times, (1, 2, 4), strict=True))
+    (tmp_path / "a.csv").write_text("when,x\n" + "".join(f"{time},{x}\n" for time, x in rows))
+    options = ["-f", "derivative:per=min", *(["--time-format", form] if form else [])]
+    for named in ([], ["--time", "when"]):
+        out = tmp_path / f"{len(named)}.csv"
+        result = command("series", tmp_path / "a.csv", "-o", out, *options, *named)
+        assert result.code == 0, result.err
+        got = out.read_text().splitlines()[1:]
+        assert got == [f"{time},{slope}" for time, slope in zip(times, (1.0, 1.5, 2.0), strict=True)]
+    (tmp_path / "a.csv").write_text("when,x\n" + "".join(f"{time},{x}\n" for time, x in rows[::-1]))
+    result = command("series", tmp_path / "a.csv", "-o", tmp_path / "c.csv", *options)
+    bare = [time.strip('"') for time in times]
+    assert f"line 3, column 'when': {bare[1]} is not after {bare[2]} on line 2" in result.err
+
+
+def test_decimal_commas_where_commas_separate(tmp_path, command):
+    """As some programs write them: numbers that need it stand in quotes, whole ones do not."""
+    (tmp_path / "a.csv").write_text('a,b,n\n1,"0,5",x\n2,,y\n"3,5","9,25",z\n')
+    given = ["-f", "mean:window=2,nan_policy=omit", "--decimal", ","]
+    assert command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", *given).code == 0
+    assert (tmp_path / "b.csv").read_text() == 'a,b,n\n"1,0","0,5",x\n"1,5",,y\n"2,75","9,25",z\n'
+    assert command("series", tmp_path / "a.csv", "-o", tmp_path / "c.csv", *given, "--suffix", "_s").code == 0
+    lines = (tmp_path / "c.csv").read_text().splitlines()
+    assert lines[:2] == ["a,b,n,a_s,b_s", '1,"0,5",x,"1,0","0,5"']
+    (tmp_path / "d.csv").write_text("a,b\n1,2\n3,4\n")
+    assert command("series", tmp_path / "d.csv", "-o", tmp_path / "e.csv", *given).code == 0
+    assert (tmp_path / "e.csv").read_text() == 'a,b\n"1,0","2,0"\n"2,0","3,0"\n'
+    refused = command("series", tmp_path / "d.csv", "-o", tmp_path / "f.csv", *given, "--no-quotes")
+    assert refused.code == 1
+    assert "a , cannot separate columns and stand before decimals without quotes" in refused.err
+    (tmp_path / "g.csv").write_text("x\n1,5\n2,5\n")
+    assert command("series", tmp_path / "g.csv", "-o", tmp_path / "h.csv", *given).code == 0
+    assert (tmp_path / "h.csv").read_text() == "x\n1,5\n2,0\n"
+
+
+@pytest.mark.parametrize("size", [64, 1 << 20])
+def test_peaks_tell_their_lines_and_those_hold_their_scores(tmp_path, command, monkeypatch, size):
+    """Whatever the groups, and where a later filter holds results back."""
+    monkeypatch.setattr(text, "BLOCK", size)
+    rng = np.random.default_rng(0)
+    rows = [
+        (rng.choice(list("abc")), rng.normal(), "two\nlines" if i % 50 == 9 else "one") for i in range(900)
+    ]
+    body = "".join(f'{group},{x:.4f},"{note}"\n' for group, x, note in rows)
+    (tmp_path / "a.csv").write_text("g,x,note\n" + body)
+    for chain in (
+        "matched:taps=0/1/4/2,threshold=0.9",
+        "matched:taps=0/1/4/2,threshold=0.9 | median:window=1",
+    ):
+        result = command(
+            "series",
+            tmp_path / "a.csv",
+            "-o",
+            tmp_path / "b.csv",
+            "-f",
+            chain,
+            "--by",
+            "g",
+            "--json",
+            "--overwrite",
+        )
+        (done,) = result.json["done"]
+        lines = (tmp_path / "b.csv").read_text().splitlines()
+        assert len(done["peaks"]) == done["peaks_total"] > 20
+        for peak in done["peaks"]:
+            group, score, _ = lines[peak["line"] - 1].split(",")
+            assert [group] == peak["group"]
+            assert float(score) == pytest.approx(peak["score"], abs=1e-6)
+            assert peak["row"] == sum(line.startswith(f"{group},") for line in lines[: peak["line"]])

@@ -30,6 +30,7 @@ def table(tmp_path, monkeypatch):
     (["-o", "b.csv", "-f", "mean:window=3", "--boundary", "reflect"], "[series] boundary: "),
     (["-o", "b.csv", "-f", "mean:window=3", "--delimiter", ";;"], "[input] delimiter: `delimiter` must be one character"),
     (["-o", "b.csv", "-f", "mean:window=3", "--time-format", "isoo"], "did you mean 'iso'"),
+    (["-o", "b.csv", "-f", "mean:window=3", "--time-format", "%Y-%m-%d %Z"], "names of zones do not tell the offset"),
     (["-o", "b.csv", "-f", "mean:window=3", "--resample", "2x"], "[series] resample: "),
     (["-o", "b.csv", "-f", "mean:window=3", "--align", "left"], "center"),
     (["-o", "b.png", "-f", "mean:window=3"], "none of the tables has the suffix .png; accepted are .csv"),
@@ -174,6 +175,34 @@ def test_a_plot_before_and_after(table, command, drawn, suffix):
         assert path.read_bytes() == again
 
 
+@pytest.mark.parametrize("suffix", [[], ["--suffix", "_s"]])
+@pytest.mark.parametrize("names", ["x,x2,x2_max", "x2_max,x2,x"])
+def test_a_plot_takes_columns_for_what_they_come_from(tmp_path, command, drawn, names, suffix):
+    """Names that begin alike belong together only if one was added for the other."""
+    rows = "".join(f"{i},{i + 100},{i + 200}\n" for i in range(20))
+    (tmp_path / "a.csv").write_text(f"{names}\n{rows}")
+    command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=1", *suffix)
+    for columns in ([], ["--columns", "x"], ["--columns", "x2"]):
+        out = tmp_path / f"{len(drawn)}.png"
+        assert (
+            command("plot", tmp_path / "a.csv", tmp_path / "b.csv", *columns, "--no-time", "-o", out).code
+            == 0
+        )
+        for _, before, after in drawn[-1][3]:
+            np.testing.assert_array_equal(before.y, after.y)
+
+
+def test_a_plot_reads_both_tables_with_the_delimiter_that_was_given(tmp_path, command, drawn):
+    (tmp_path / "a.csv").write_text("a#b\n" + "".join(f"{i}#{i * i}\n" for i in range(9)))
+    given = ["--delimiter", "#"]
+    assert (
+        command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "-f", "mean:window=3", *given).code
+        == 0
+    )
+    assert command("plot", tmp_path / "a.csv", tmp_path / "b.csv", "-o", tmp_path / "p.png", *given).code == 0
+    assert [name for name, _, _ in drawn[0][3]] == ["a", "b"]
+
+
 def test_a_long_table_is_thinned_out_without_losing_extremes(tmp_path, command, drawn, monkeypatch):
     rng = np.random.default_rng(0)
     values = rng.normal(size=50_000)
@@ -222,7 +251,9 @@ def test_a_plot_of_a_response(tmp_path, command, drawn):
     (["a.csv", "-o", "p.png"], "give two tables"),
     (["a.csv", "a.csv", "-o", "p.gif"], "unknown plot suffix '.gif'"),
     (["a.csv", "a.csv", "--columns", "tmp", "-o", "p.png"], "did you mean 'temp'"),
+    (["a.csv", "other.csv", "--columns", "wind", "-o", "p.png"], "other.csv: unknown column 'wind': did you mean 'wand'"),
     (["a.csv", "none.csv", "-o", "p.png"], "none.csv: cannot be read"),
+    (["header.csv", "header.csv", "-o", "p.png"], "header.csv: there are no numbers to draw"),
     (["a.csv", "a.csv", "-o", "no/p.png"], "its folder does not exist"),
     (["--response", "-o", "p.png"], "give it with -f"),
     (["--response", "-f", "median:window=3", "-o", "p.png"], "is not linear"),
@@ -230,6 +261,8 @@ def test_a_plot_of_a_response(tmp_path, command, drawn):
     (["--response", "-f", "mean:window=3", "--rate", "0", "-o", "p.png"], "above 0"),
 ])  # fmt: skip
 def test_what_cannot_be_plotted_is_told(table, command, arguments, words):
+    (table.parent / "other.csv").write_text("time,wand\n2024-01-01T00:00Z,1\n2024-01-01T00:01Z,2\n")
+    (table.parent / "header.csv").write_text("time,temp\n")
     result = command("plot", *arguments)
     assert result.code in (1, 2)
     assert words in result.err

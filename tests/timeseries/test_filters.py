@@ -116,6 +116,21 @@ def test_propagated_gaps_reach_exactly_their_windows(series, chain, boundary):
     assert_close(got[~np.isnan(got)], clean[~np.isnan(got)])
 
 
+@pytest.mark.parametrize(
+    "chain",
+    ["mean:window=5", "median:window=5", "savgol:window=5,derivative=1", "matched:taps=0/1/2/1/4", "kernel:taps=1/2/3/4/5"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("boundary", "outside"), [("symmetric", [0]), ("mirror", [0, 1]), ("nearest", []), ("omit", [])]
+)
+def test_propagated_gaps_reach_windows_that_hold_them_mirrored(series, chain, boundary, outside):
+    x = series.copy()
+    x[3, 0] = np.nan
+    got = filtered(chain, x, nan_policy="propagate", boundary=boundary, align="past")
+    short = [0, 1] if boundary == "omit" and chain.startswith(("savgol", "matched")) else []
+    assert np.flatnonzero(np.isnan(got[:, 0])).tolist() == [*outside, *short, 3, 4, 5, 6, 7]
+
+
 @pytest.mark.parametrize(("ours", "theirs"), BOUNDARIES.items())
 @pytest.mark.parametrize("window", [5, 31, 451])
 def test_median_equals_ndimage(series, ours, theirs, window):

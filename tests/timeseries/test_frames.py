@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 import filterworks as fw
-from filterworks.errors import ArgumentError
+from filterworks.errors import ArgumentError, FilterworksError
 from filterworks.timeseries import OrderError, SampleError, Sampling, SeriesChain
 
 CHAIN = "kernel:taps=1/2/-4/3"
@@ -171,7 +171,7 @@ def test_interleaved_groups_are_series_of_their_own():
         ({}, "column 'when': the time of row 1 repeats that of the sample before it; sort the data first, or tell its series apart with `by`"),
         ({"by": "sensor", "chain": "lowpass:cutoff=2"}, "lowpass: `cutoff` must be below the Nyquist frequency, 1 Hz"),
         ({"time": [1, 2, 3]}, r"`time` must be one time for each of the 40 samples; got 'shape \(3,\)'"),
-        ({"time": "sensor"}, "`time` must be dates, or numbers that are seconds; got"),
+        ({"time": "sensor"}, "`time` must be dates, spans of time, or numbers that are seconds; got"),
     ],
 )  # fmt: skip
 def test_what_is_refused_is_named(table, kind, options, message):
@@ -269,6 +269,44 @@ def test_times_of_an_array_come_in_every_type(times):
     np.testing.assert_allclose(fw.series([0.0, 1, 4], "derivative:per=h", time=times), [1, 2, 3])
 
 
+HOURS = [datetime.timedelta(hours=hour) for hour in range(3)]
+
+
+@pytest.mark.parametrize("times", [
+    HOURS,
+    np.arange(3).astype("timedelta64[h]"),
+    [np.timedelta64(hour * 60, "m") for hour in range(3)],
+    [pd.Timedelta(span) for span in HOURS],
+    pd.to_timedelta(HOURS),
+    pd.Series(HOURS, dtype=object),
+    pl.Series(HOURS),
+    [datetime.time(hour) for hour in range(3)],
+    pl.Series([datetime.time(hour) for hour in range(3)]),
+])  # fmt: skip
+def test_spans_of_time_are_times_of_an_array(times):
+    np.testing.assert_array_equal(fw.series([0.0, 1, 4], "derivative:per=h", time=times), [1, 2, 3])
+
+
+def test_times_of_pandas_keep_their_nanoseconds_in_a_list():
+    for first in (pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-01", tz="Asia/Tokyo"), pd.Timedelta(0)):
+        times = [first + pd.Timedelta(n, "ns") for n in (0, 1, 3)]
+        result = fw.series([0.0, 1, 5], "derivative:per=ns,align=past", time=times)
+        np.testing.assert_allclose(result[1:], [1, 2])
+
+
+@pytest.mark.parametrize("nothing", [None, pd.NaT, float("nan")])
+@pytest.mark.parametrize("times", [HOURS, list(pd.date_range("2024-01-01", periods=3))])
+def test_a_time_of_a_list_that_is_missing_is_named(times, nothing):
+    with pytest.raises(FilterworksError, match="the time of sample 1 is missing"):
+        fw.series([0.0, 1, 4], "derivative", time=[times[0], nothing, times[2]])
+
+
+def test_times_with_and_without_a_zone_are_not_mixed():
+    times = [datetime.datetime(2024, 1, 1), datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC)]
+    with pytest.raises(FilterworksError, match="have a zone with times that have none"):
+        fw.series([0.0, 1], "derivative", time=times)
+
+
 def test_periods_and_times_of_the_day_are_times():
     values = pd.Series([0.0, 1, 4], index=pd.period_range("2024-01-01", periods=3, freq="D"))
     result = fw.series(values, "derivative:per=d")
@@ -284,3 +322,11 @@ def test_hardly_any_samples_have_no_step_and_need_none(count):
     frame = pd.DataFrame({"x": np.ones(count)}, index=index)
     for chain in ("mean:window=3h", "gaussian:sigma=1h", "median:window=1h", "exponential:halflife=1h"):
         assert fw.series(frame, chain).equals(frame)
+
+
+@pytest.mark.parametrize(
+    "data", [pd.Index([1.0, 2.0]), pd.date_range("2024-01-01", periods=3), pd.Timestamp("2024-01-01")]
+)
+def test_what_is_neither_series_nor_frame_is_refused(data):
+    with pytest.raises(ArgumentError, match="`data` must be an array, or a series or frame; got"):
+        fw.series(data, "mean:window=3")

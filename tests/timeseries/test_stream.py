@@ -252,3 +252,38 @@ def test_bits_do_not_depend_on_what_the_process_did_before():
     )
     assert len(cold) == 8 * 70_000
     assert cold == warm
+
+
+LINEAR = [
+    "mean:window=5",
+    "gaussian:sigma=1",
+    "gaussian:sigma=25,boundary=omit",
+    "gaussian:sigma=200",
+    "gaussian:sigma=30,order=1",
+    "binomial:window=5,nan_policy=propagate",
+    "triangular:window=31",
+    "savgol:window=51,order=3",
+    "savgol:window=101,derivative=1",
+    "lowpass:cutoff=0.01,taps=2001",
+    "bandpass:low=0.05,high=0.1",
+    "kernel:taps=1/2/-4/3",
+    "kernel:taps=1/2/-4/3,nan_policy=omit",
+    "laplacian",
+    "difference",
+    "derivative",
+    "exponential:alpha=0.1",
+]
+
+
+@pytest.mark.parametrize("chain", LINEAR)
+@pytest.mark.parametrize(("rows", "columns"), [(37, 5), (1000, 17), (5000, 3)])
+def test_a_column_is_filtered_as_if_it_were_alone(chain, rows, columns):
+    """Neither the number of columns nor what stands in the others decides its last bit."""
+    rng = np.random.default_rng(rows)
+    x = rng.normal(size=(rows, columns))
+    x[rng.random(rows) < 0.05, -1] = np.nan
+    x[rows // 2, 1] = 1e9  # large values rule engines out
+    together = fw.series(x, chain)
+    for column in range(columns):
+        alone = fw.series(x[:, column], chain)
+        np.testing.assert_array_equal(together[:, column], alone, strict=True)

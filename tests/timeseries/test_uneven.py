@@ -1,5 +1,8 @@
 """Unevenly sampled series beside a direct loop over all samples."""
 
+import math
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -164,3 +167,52 @@ def test_long_median_windows(align):
         distance = seconds - seconds[i]
         inside = (distance > -600) & (distance <= 0) if align == "past" else np.abs(distance) <= 300
         assert got[i] == pytest.approx(np.nanmedian(x[inside]), abs=1e-12)
+
+
+@pytest.mark.parametrize("align", ["center", "past"])
+@pytest.mark.parametrize("window", [0.5, 3, 40, 1000])
+def test_means_are_as_exact_as_sums_can_be(seconds, window, align, blocks):
+    """No drift: nothing of a sample is left in windows that do not hold it."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=seconds.size) * 10.0 ** rng.integers(-3, 4, seconds.size)
+    x[[10, 120]] = 1e16, -1e300
+    x[60:110] = 0.1
+    x[[80, 200, 201]] = np.nan
+    x[250] = np.inf
+    back, ahead = (window, 0) if align == "past" else (window / 2, window / 2)
+    got = filtered(f"mean:window={window}s", x, seconds, align=align, allow_infinite=True, fill=True)
+    kept = filtered(
+        f"mean:window={window}s", x, seconds, align=align, allow_infinite=True, nan_policy="propagate"
+    )
+    for row, centre in enumerate(seconds):
+        held = x[
+            (seconds > centre - back if ahead == 0 else seconds >= centre - back)
+            & (seconds <= centre + ahead)
+        ]
+        there = held[~np.isnan(held)]
+        if there.size == 0:
+            assert np.isnan(got[row])
+        elif np.ptp(there) == 0:
+            assert got[row] == there[0]
+        else:
+            assert got[row] == pytest.approx(
+                math.fsum(there) / there.size, rel=1e-12, abs=1e-14 * np.abs(there).max()
+            )
+        assert np.isnan(kept[row]) == (there.size < held.size)
+        assert there.size < held.size or kept[row] == got[row]
+
+
+@pytest.mark.parametrize(
+    "chain", ["mean:window=30s", "median:window=9s", "gaussian:sigma=2s", "savgol:window=9s"]
+)
+def test_real_blocks_side_by_side_and_one_after_the_other(chain):
+    """Whole series are computed by several threads, streams by one: the bits are the same."""
+    rng = np.random.default_rng(0)
+    x, seconds = rng.normal(size=(300_000, 1)), np.cumsum(rng.exponential(size=300_000) + 1e-3)
+    x[70_000:70_050] = np.nan
+    parsed, sampling = SeriesChain.parse(chain), recognise(seconds)
+    stream = parsed.stream(1, sampling)
+    cuts = [0, 1, 2, 131_071, 131_072, 140_000, 299_999, 300_000]
+    parts = [stream.push(x[a:b], seconds[a:b]) for a, b in pairwise(cuts)]
+    whole = parsed(x, seconds=seconds, sampling=sampling)
+    assert np.concatenate([*parts, stream.finish()]).tobytes() == whole.tobytes()

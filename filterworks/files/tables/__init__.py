@@ -44,6 +44,7 @@ __all__ = [
     "copy_rows",
     "find_format",
     "in_groups",
+    "is_parquet",
     "is_time_name",
     "is_time_text",
     "open_table",
@@ -67,8 +68,8 @@ def table_suffix(name: str) -> str | None:
     return max((suffix for suffix in TABLE_SUFFIXES if low.endswith(suffix)), key=len, default=None)
 
 
-def open_table(path: Path, reading: Reading) -> Table:
-    """Return the table in a file, known by how the file begins.
+def is_parquet(path: Path) -> bool:
+    """Return whether a file begins as Parquet does.
 
     Raises
     ------
@@ -77,10 +78,20 @@ def open_table(path: Path, reading: Reading) -> Table:
     """
     try:
         with path.open("rb") as file:
-            magic = file.read(4)
+            return file.read(len(MAGIC)) == MAGIC
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror}") from None
-    return ParquetTable(path) if magic == MAGIC else TextTable(path, reading)
+
+
+def open_table(path: Path, reading: Reading) -> Table:
+    """Return the table in a file, known by how the file begins.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read.
+    """
+    return ParquetTable(path) if is_parquet(path) else TextTable(path, reading)
 
 
 def write_table(

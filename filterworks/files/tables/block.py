@@ -89,6 +89,15 @@ class Block:
         text = self.disguise.undo_text(text)
         return unquoted(text) if self.is_quoted else text
 
+    def bare_texts(self, position: int) -> pl.Series:
+        """Return what the texts of a column say, as :meth:`bare` does."""
+        texts = self.text(position)
+        if self.disguise is None or not self.disguise.quotes:
+            return texts
+        for stand_in, sign in self.disguise.stand_ins:
+            texts = texts.str.replace_all(stand_in, sign, literal=True)
+        return texts.str.strip_chars('"')
+
     @property
     def is_quoted(self) -> bool:
         """Whether its texts may stand in quotes."""

@@ -36,8 +36,10 @@ def copy_rows(
         import polars as pl
 
         empty = pl.DataFrame(schema={name: table.schema[name] for name in names})
-        dtype = table.schema[names[0]]
-        typed = [_as_time(frame, names[0], dtype) for frame in frames]
+        dtype, made = table.schema[names[0]], list(frames)
+        if dtype == pl.Date and any((frame[names[0]].dt.date() != frame[names[0]]).any() for frame in made):
+            dtype = pl.Datetime("us")  # there are times between the days
+        typed = [_as_time(frame, names[0], dtype) for frame in made]
         pl.concat(typed or [empty]).write_parquet(place)
         return ParquetTable(place, table.shown)
     dialect = table.dialect

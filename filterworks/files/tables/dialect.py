@@ -89,7 +89,7 @@ def recognise(path: Path, start: bytes, whole: bool, reading: Reading) -> Dialec
     if not end and reading.quotes and body.count(QUOTE) % 2:
         raise FileError(f"{path}: line 1: a quote opens here and never closes")
     line = body[:end] if end else body
-    delimiter = (reading.delimiter or _delimiter(path, body, end, reading.quotes)).encode()
+    delimiter = (reading.delimiter or _delimiter(path, body, end, reading)).encode()
     fields = split_line(_decoded(path, line), delimiter.decode(), reading.quotes)
     if not any(fields):
         raise FileError(f"{path}: line 1: is blank; the first line must name the columns")
@@ -148,19 +148,23 @@ def split_line(line: str, delimiter: str, quotes: bool) -> list[str]:
     return [unquoted(field) for field in fields]
 
 
-def _delimiter(path: Path, body: bytes, end: int, quotes: bool) -> str:
-    """Return the sign that takes the first lines into the same number of fields, the most of them."""
+def _delimiter(path: Path, body: bytes, end: int, reading: Reading) -> str:
+    """Return the sign that takes the first lines into the same number of fields, the most of them.
+
+    What stands before decimals separates columns only if nothing else does.
+    """
     if path.name.lower().split(".")[-1] in ("tsv", "tab") or ".tsv." in path.name.lower():
         return "\t"
-    cut = last_line_end(body[: 1 << 16], 0, quotes) or end or len(body)
+    cut = last_line_end(body[: 1 << 16], 0, reading.quotes) or end or len(body)
     lines = body[:cut].decode(errors="replace").splitlines()[:_LINES]
-    best, most = ",", 1
-    for sign in _DELIMITERS:
-        counts = {len(split_line(line, sign, quotes)) for line in lines if line}
-        if len(counts) == 1 and (count := counts.pop()) > most:
+    signs = sorted(_DELIMITERS, key=lambda sign: sign == reading.decimal)
+    best, most = signs[0], 1
+    for sign in signs:
+        counts = {len(split_line(line, sign, reading.quotes)) for line in lines if line}
+        if len(counts) == 1 and (count := counts.pop()) > most and (most == 1 or sign != reading.decimal):
             best, most = sign, count
     if most == 1:  # ragged lines will be told with their numbers
-        counts_in_header = {sign: lines[0].count(sign) if lines else 0 for sign in _DELIMITERS}
+        counts_in_header = {sign: lines[0].count(sign) if lines else 0 for sign in signs}
         best = max(counts_in_header, key=lambda sign: counts_in_header[sign])
     return best
 

@@ -122,6 +122,8 @@ class Parser:
         layout = self.layout
         dialect = layout.dialect
         signs = (dialect.delimiter, layout.decimal)
+        if dialect.delimiter == layout.decimal.encode():  # numbers with decimals stand in quotes
+            return None
         plain = scan(text, len(dialect.names), layout.values, signs, layout.null, dialect.quotes)
         if plain is None:
             return None
@@ -202,7 +204,7 @@ class Parser:
             for place in _columns_with(quoted, len(positions)):
                 block.quoted[positions[place]] = quoted.slice(place * frame.height, frame.height)
         text = text.str.strip_chars()
-        values = numbers_of(text, self.layout.decimal)
+        values = numbers_of(text, self.layout.decimal, back)
         missing = missing_among(text, values, self.layout.null)
         bad = values.is_null() & ~missing
         if bad.any():
@@ -283,14 +285,14 @@ def _columns_with(marks: pl.Series, columns: int) -> list[int]:
     return found
 
 
-def kinds_of(frame: pl.DataFrame, columns: int, reading: Reading, *, quoted: bool) -> list[str]:
+def kinds_of(frame: pl.DataFrame, columns: int, reading: Reading, back: Disguise | None) -> list[str]:
     """Return what the texts of each column are: the narrowest kind that fits them all."""
     import polars as pl
 
     text = one_under_another(frame, range(columns)).str.strip_chars()
-    if quoted:
+    if back is not None and back.quotes:
         text = text.str.strip_chars('"').str.strip_chars()
-    numbers = numbers_of(text, reading.decimal)
+    numbers = numbers_of(text, reading.decimal, back)
     missing = missing_among(text, numbers, reading.null)
     words = _by_column(numbers.is_null() & ~missing, columns).sum(axis=1)
     there = _by_column(~missing, columns).sum(axis=1)
@@ -301,11 +303,14 @@ def kinds_of(frame: pl.DataFrame, columns: int, reading: Reading, *, quoted: boo
     return found
 
 
-def numbers_of(text: pl.Series, decimal: str) -> pl.Series:
+def numbers_of(text: pl.Series, decimal: str, back: Disguise | None) -> pl.Series:
     """Return texts as numbers, null where they are none."""
     import polars as pl
 
     if decimal != ".":
+        for stand_in, sign in [] if back is None else back.stand_ins:
+            if sign == decimal:  # it separates the columns too
+                text = text.str.replace(stand_in, sign, literal=True)
         # With a comma before the decimals, a point is no part of a number.
         text = text.str.replace_all(".", "?", literal=True).str.replace(decimal, ".", literal=True)
     return text.cast(pl.Float64, strict=False)

@@ -50,6 +50,11 @@ class Disguise:
     quotes: bool
     ends: tuple[bytes, bytes] | None = None
 
+    @property
+    def stand_ins(self) -> list[tuple[str, str]]:
+        """The control characters inside of fields, each with what it stands for."""
+        return [(chr(code), chr(sign)) for code, sign in enumerate(self.table) if code != sign]
+
     def undo(self, data: bytes) -> bytes:
         """Return the bytes as they were."""
         if self.ends is not None:

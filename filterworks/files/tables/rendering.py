@@ -47,7 +47,8 @@ def _by_polars(
 
     assert block.frame is not None  # noqa: S101  # rows that are not plain have one
     made = {
-        position: _series(block, results[:, n], position, decimal) for n, position in enumerate(positions)
+        position: _series(block, results[:, n], position, (dialect.delimiter, decimal))
+        for n, position in enumerate(positions)
     }
     columns = [
         made[n] if n in made and not adds else block.text(n).rename(str(n)) for n in range(len(dialect.names))
@@ -70,17 +71,21 @@ def _by_polars(
     return data if block.disguise is None else block.disguise.undo(data)
 
 
-def _series(block: Block, values: Array, position: int, decimal: str) -> pl.Series:
+def _series(block: Block, values: Array, position: int, signs: tuple[bytes, str]) -> pl.Series:
     """Return results as numbers, or as text where missing values or quotes must stay as they were."""
     import polars as pl
 
     numbers = pl.Series(str(position), np.ascontiguousarray(values), nan_to_null=True)
     missing, quoted = block.missing.get(position), block.quoted.get(position)
+    delimiter, decimal = signs
     if missing is None and quoted is None and decimal == ".":
         return numbers
     text = numbers.cast(pl.String)
     if decimal != ".":
         text = text.str.replace(".", decimal, literal=True)
+    if delimiter == decimal.encode():
+        parted = text.str.contains(decimal, literal=True).fill_null(False)
+        quoted = parted if quoted is None else quoted | parted
     if quoted is not None:
         text = pl.select(pl.when(quoted).then('"' + text.fill_null("") + '"').otherwise(text)).to_series()
     if missing is not None:

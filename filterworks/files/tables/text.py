@@ -74,7 +74,13 @@ class TextTable:
     @cached_property
     def dialect(self) -> Dialect:
         """How the text holds its table."""
-        return recognise(self.path, *self._start, self.reading)
+        dialect = recognise(self.path, *self._start, self.reading)
+        if dialect.delimiter == self.reading.decimal.encode() and not dialect.quotes:
+            raise FileError(
+                f"{self.shown}: a {self.reading.decimal} cannot separate columns and stand before decimals "
+                "without quotes"
+            )
+        return dialect
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,7 +107,7 @@ class TextTable:
         if block is None:
             return [Column(name, "empty") for name in self.names]
         assert block.frame is not None  # noqa: S101  # all columns were asked for as text
-        kinds = kinds_of(block.frame, len(self.names), self.reading, quoted=block.is_quoted)
+        kinds = kinds_of(block.frame, len(self.names), self.reading, block.disguise)
         return [Column(*both) for both in zip(self.names, kinds, strict=True)]
 
     @cached_property
@@ -116,7 +122,7 @@ class TextTable:
     def _plain_sample(self) -> Plain | None:
         """The first rows where all of their columns are numbers."""
         text = self._first
-        if not text:
+        if not text or self.dialect.delimiter == self.reading.decimal.encode():
             return None
         text = text if text.endswith(NEWLINE) else text + NEWLINE
         dialect = self.dialect
@@ -148,9 +154,9 @@ class TextTable:
         block = self._sample
         if block is None:
             return []
-        column, quotes = block.text(self.places[name]), '"' if self.dialect.quotes else ""
+        column = block.text(self.places[name])
         for rows in (_SHOWN, len(column)):
-            texts = [(text or "").strip().strip(quotes) for text in column.head(rows).to_list()]
+            texts = [block.bare((text or "").strip()) for text in column.head(rows).to_list()]
             if any(texts):
                 return list(filter(None, texts))
         return []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from filterworks.arguments import Array
-from filterworks.errors import ArgumentError, unknown
+from filterworks.errors import ArgumentError, must, unknown
 from filterworks.files.tables.block import CellError
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ _NAMES = frozenset(
     ["time", "timestamp", "datetime", "date", "epoch", "unix", "ts", "t", "seconds", "sec", "year"]
 )
 _WHOLE = re.compile(r"[-+]?\d+")
+# What of a format tells times apart, and how many seconds at least.
+_TOLD = (("%[.]?[39]?f|%s", 1e-9), ("%[STXr]", 1.0), ("%[MR]", 60.0), ("%[HIkl]", 3600.0))
 _CLOCK = re.compile(r"%[HIMSTXRspfk]|%\.")
+_MINUTES = re.compile(r"%[MRTXrs]")
 FORMATS = ("iso", *_COUNTS)
 
 
@@ -124,10 +127,40 @@ class TimeFormat:
         moments = pl.Series(counts).cast(pl.Datetime(self.unit))
         if self.name == "datetime":
             return moments
+        form = self.finer(step)
         if not self._zone:
-            return moments.dt.to_string(self.name)
-        form = self.name.replace("%#z", self._zone).replace("%z", self._zone)
+            return moments.dt.to_string(form)
+        form = form.replace("%#z", self._zone).replace("%z", self._zone)
         return (moments + _ahead(self._zone)).dt.to_string(form)
+
+    def finer(self, step: float) -> str:
+        """Return the name of the format that tells times `step` seconds apart, this one's if it does.
+
+        Raises
+        ------
+        ArgumentError
+            If a format that is not of ISO 8601 leaves out what tells them apart.
+
+        Examples
+        --------
+        >>> TimeFormat("%Y-%m-%d").finer(86_400), TimeFormat("%Y-%m-%d").finer(3600)
+        ('%Y-%m-%d', '%Y-%m-%dT%H:%M')
+        """
+        told = next((seconds for field, seconds in _TOLD if re.search(field, self.name)), 86_400.0)
+        whole = step / told
+        if (
+            self.counts is not None
+            or self.name == "datetime"
+            or (whole >= 1 and math.isclose(whole, round(whole), rel_tol=1e-9))
+        ):
+            return self.name
+        iso = re.fullmatch(r"(%Y([-/])%m\2%d)(?:([T ])%H:%M)?(| ?(?:Z|z|%#z|%z))", self.name)
+        if iso is None:
+            raise ArgumentError(
+                f"times written as {self.name} cannot tell {step:g} s apart; take a longer step"
+            )
+        seconds = "" if step % 60 == 0 else ":%S%.f"
+        return f"{iso[1]}{iso[3] or 'T'}%H:%M{seconds}{iso[4]}"
 
     def _counts(self, texts: pl.Series) -> pl.Series:
         """Return whole units, or the counts themselves; null where the format does not fit."""
@@ -146,10 +179,15 @@ class TimeFormat:
             if exact and not isinstance(self._origin, float):
                 return whole
             return text.cast(pl.Float64, strict=False).fill_nan(None)
-        text = texts.cast(pl.String).str.strip_chars().str.replace(",", ".", literal=True)
+        text = texts.cast(pl.String).str.strip_chars()
+        if "%.f" in self.name and "," not in self.name:  # ISO 8601 allows a comma before the decimals
+            text = text.str.replace(",", ".", literal=True)
         if not _CLOCK.search(self.name):
             return text.str.to_date(self.name, strict=False).cast(pl.Datetime(self.unit)).to_physical()
-        return text.str.to_datetime(self.name, time_unit=self.unit, strict=False).to_physical()
+        name = self.name
+        if not _MINUTES.search(name):  # polars wants them beside hours
+            name, text = f"{name} %M", text + " 00"
+        return text.str.to_datetime(name, time_unit=self.unit, strict=False).to_physical()
 
 
 def _offset(text: str) -> str:
@@ -201,7 +239,11 @@ def find_format(texts: Sequence[str], given: str | None, name: str = "") -> Time
             raise ArgumentError(
                 unknown("time format", given, [*FORMATS, "a strptime format such as %d.%m.%Y"])
             )
-        return TimeFormat(given.replace(".%f", "%.f"), unit="us")
+        if "%Z" in given:
+            raise ArgumentError(
+                must("time format", "one with offsets, %z: names of zones do not tell the offset", given)
+            )
+        return TimeFormat(re.sub(r"[.,]%f", "%.f", given), unit="us")
     first = next((text for text in texts if text), "")
     match = _ISO.fullmatch(first)
     if match:
