@@ -32,8 +32,12 @@ from filterworks.files.tiff_layout import (
     SEPARATED,
     YCBCR,
     ZSTD,
+    Run,
+    Segments,
     Style,
+    segments_with,
 )  # fmt: skip
+from filterworks.files.tiff_lzw import write_segments
 from filterworks.files.tiff_pixels import is_inverted
 
 SUBFILE, SUB_IFDS = 254, 330
@@ -47,7 +51,7 @@ _BLOCK = 32
 _SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
 # Those that libjpeg writes; files may say what they like.
 _SUBSAMPLINGS = frozenset(((1, 1), (2, 1), (1, 2), (2, 2), (4, 1)))
-Packed = list[tuple[int, bytes | memoryview]]
+Packed = list[Run]
 _ALPHA_CODES = {"none": (), "premultiplied": (1,), "straight": (2,)}
 # Levels near the libraries' defaults in size and above them in speed.
 _PACKERS: dict[int, tuple[str, dict[str, Any]]] = {
@@ -211,7 +215,9 @@ class TiffSheet:
     def __init__(self, writer: TiffWriter, page: Written, reserved: bool) -> None:
         self._writer, self._page, self._reserved = writer, page, reserved
         self._log: list[tuple[int, int, int]] = []
-        self.unit = _segment_shape(page.shape, page.dtype, page.style)[0]
+        self._segment = _segment_shape(page.shape, page.dtype, page.style)
+        self._planes = _grid(page.shape, page.dtype, page.style)[0]
+        self.unit = self._segment[0]
         self._pack = _packer(page.dtype, page.style, writer.form.order, writer.quality)
         if reserved:
             self._reserve()
@@ -230,39 +236,41 @@ class TiffSheet:
     def pack(self, start: int, rows: Array) -> Packed:
         """Return rows from `start`, the first of a unit, as they are stored; any thread may do this."""
         style = self._page.style
-        first = start // self.unit
         image = rows[..., None] if rows.ndim == 2 else rows
         if is_inverted(style.photometric, rows.dtype):
             image = np.invert(image)
-        _, down, across = _grid(self._page.shape, self._page.dtype, style)
-        width = _segment_shape(self._page.shape, self._page.dtype, style)[1]
-        planes = [image[..., i : i + 1] for i in range(style.samples)] if style.planar else [image]
-        packed = []
-        for number, plane in enumerate(planes):
-            for row in range(0, len(plane), self.unit):
-                index = (number * down + first + row // self.unit) * across
-                for column in range(0, plane.shape[1], width):
-                    part = plane[row : row + self.unit, column : column + width]
-                    packed.append((index + column // width, self._pack(_filled(part, style))))
-        return packed
+        height, width = self._page.shape[:2]
+        segments = segments_with(
+            start, start + len(rows), (height, width), self._segment, self._planes, style.tile is not None
+        )
+        if style.compression == LZW and style.predictor != 3:
+            stored = self._page.dtype.newbyteorder(self._writer.form.order)  # type: ignore[arg-type]  # "<" or ">"
+            runs = write_segments(image, stored, style, segments, self._segment)
+            if runs is not None:
+                return runs
+        packed = [self._pack_one(image, segments, place) for place in range(len(segments.numbers))]
+        return _joined(segments.numbers, packed)
+
+    def _pack_one(self, image: Array, segments: Segments, place: int) -> bytes | memoryview:
+        style = self._page.style
+        top, left, plane = segments.tops[place], segments.lefts[place], segments.planes[place]
+        part = image[top : top + segments.rows[place], left : left + segments.columns[place]]
+        return self._pack(_filled(part[..., plane : plane + 1] if style.planar else part, style))
 
     def append(self, packed: Packed) -> None:
         """Write what was packed; the rows of a page must come in order."""
-        if self._reserved:
-            for index, segment in packed:
-                self._writer.file.seek(self._page.offsets[index])
-                self._writer.file.write(segment)
-            return
-        place = self._writer.position
-        for index, segment in packed:
-            self._page.offsets[index], self._page.counts[index] = place, len(segment)
-            self._log.append((index, place, len(segment)))
-            place += len(segment)
-        segments = [segment for _, segment in packed]
-        # Few calls for many small strips; large ones are not copied once more.
-        are_short = place - self._writer.position < _SHORT * len(segments)
-        for data in [b"".join(segments)] if are_short else segments:
-            self._writer.append(data)
+        for run in packed:
+            ends = list(itertools.accumulate(run.sizes, initial=0))
+            if self._reserved:
+                for number, begin, end in zip(run.numbers, ends, ends[1:], strict=False):
+                    self._writer.file.seek(self._page.offsets[number])
+                    self._writer.file.write(run.data[begin:end])
+                continue
+            start = self._writer.position
+            for number, begin, size in zip(run.numbers, ends, run.sizes, strict=False):
+                self._page.offsets[number], self._page.counts[number] = start + begin, size
+                self._log.append((number, start + begin, size))
+            self._writer.append(run.data)
 
     def log(self) -> list[tuple[int, int, int]]:
         """Return number, place and length of the strips or tiles that were written since the last call."""
@@ -295,6 +303,14 @@ class TiffSheet:
         """Return what the directory will say of the pixels, and the byte order."""
         found = {tag.tag: tag for tag in structure(self._page, self._writer.form.big)}
         return found, self._writer.form.order
+
+
+def _joined(numbers: list[int], segments: list[bytes | memoryview]) -> Packed:
+    """Return segments in few runs if they are small; large ones are not copied once more."""
+    sizes = [len(segment) for segment in segments]
+    if sum(sizes) < _SHORT * len(segments):
+        return [Run(numbers, sizes, b"".join(segments))]
+    return [Run([number], [size], data) for number, size, data in zip(numbers, sizes, segments, strict=True)]
 
 
 def _filled(part: Array, style: Style) -> Array:

@@ -1,0 +1,378 @@
+"""Loops over strips and tiles that are packed with LZW: many of them in one call, to be translated.
+
+Codes have 9 to 12 bits, the first of them the highest, and grow one code early, as TIFF has it. What is
+packed is what TIFF's predictors leave of the samples. See :mod:`filterworks.machine.translation`.
+
+Sources: Adobe, TIFF Revision 6.0, sections 13 and 14; TIFF Technical Note 3 (floating-point predictor).
+"""
+
+from __future__ import annotations
+
+from filterworks.machine.intrinsics import (
+    Bytes,
+    Integers,
+    Places,
+    arithmetic_shift,
+    four_at,
+    hidden,
+    put_four,
+    put_two,
+    put_word,
+    reversed_bytes,
+    two_at,
+    word_at,
+)
+from filterworks.machine.translation import rarely_translated, translated
+
+# Numbers that tables to work with hold: of strings, of where codes are looked up, of codes since a clearing.
+STRINGS, SLOTS, CODES = 4097, 1 << 14, 4096
+# Bytes in front of what is unpacked, one of each value, and behind it: the longest string and some more.
+BEFORE, BEHIND = 256, 4096 + 64
+# Numbers that describe a segment that is read, and one that is written.
+READ, WRITE = 7, 5
+_CLEAR, _END, _FIRST = 256, 257, 258
+# Codes between two clearings.
+_FULL = 4096 - _FIRST
+
+
+@rarely_translated
+def last_code(data: Bytes, bit: int, width: int) -> int:
+    """Return the code of so many bits from a bit on, and read no byte behind it."""
+    place = bit >> 3
+    end = bit + width
+    code = 0
+    while place << 3 < end:
+        code = (code << 8) | data[place]
+        place = place + 1
+    return (code >> ((place << 3) - end)) & ((1 << width) - 1)
+
+
+@translated
+def unpack(  # noqa: C901  # one pass, one state
+    data: Bytes, size: int, start: int, count: int, needed: int, table: Integers, room: Bytes
+) -> int:
+    """Unpack the `count` bytes from `start` on to place `BEFORE`; return whether they hold `needed` bytes.
+
+    Whatever is unusual ends it: others must look at that.
+
+    Parameters
+    ----------
+    data, size
+        What may be read.
+    table
+        Of each code: where in `room` its string begins, times 65536, and its length.
+    room
+        `BEFORE` bytes, 0 to 255, then as many as are needed and `BEHIND`.
+    """
+    if count < 2 or data[start] != 128 or data[start + 1] >= 128:
+        return 0
+    place = BEFORE
+    limit = BEFORE + needed
+    bit = 8 * start
+    stop = 8 * (start + count)
+    # Up to here a code of any length, and seven bytes after the one it begins in, can be read.
+    safe = 8 * (size - 8)
+    safe = safe if safe < stop - 12 else stop - 12
+    width = 9
+    grown = 511
+    next_code = _FIRST
+    previous = 0
+    while place < limit:
+        if bit <= safe:
+            code = (reversed_bytes(word_at(data, bit >> 3)) << (bit & 7)) >> (64 - width)
+        else:
+            if bit + width > stop:
+                return 0
+            code = last_code(data, bit, width)
+        bit = bit + width
+        if code == _CLEAR:
+            while code == _CLEAR:
+                if bit + 9 > stop:
+                    return 0
+                code = last_code(data, bit, 9)
+                bit = bit + 9
+            if code > 255:
+                return 0
+            room[place] = code
+            previous = (place << 16) | 1
+            place = place + 1
+            width = 9
+            grown = 511
+            next_code = _FIRST
+        else:
+            if code == _END or code > next_code or next_code == 4096:
+                return 0
+            # The string before and the byte after it, which follows it, or is its own first.
+            table[next_code] = previous + 1
+            string = table[code]
+            source = string >> 16
+            length = string & 0xFFFF
+            put_word(room, place, word_at(room, source))
+            put_word(room, place + 8, word_at(room, source + 8))
+            done = 16
+            while done < length:
+                put_word(room, place + done, word_at(room, source + done))
+                done = done + 8
+            if code == next_code:
+                room[place + length - 1] = room[source]
+            previous = (place << 16) | length
+            place = place + length
+            next_code = next_code + 1
+            if next_code == grown and width < 12:
+                width = width + 1
+                grown = (1 << width) - 1
+    return 1
+
+
+@translated
+def sample_at(data: Bytes, place: int, size: int) -> int:
+    """Return a sample of 1, 2, 4 or 8 bytes, the first of them the lowest."""
+    if size == 2:
+        return two_at(data, place)
+    if size == 1:
+        return data[place]  # type: ignore[no-any-return]  # NumPy does not say what it holds
+    if size == 4:
+        return four_at(data, place)
+    return word_at(data, place)
+
+
+@translated
+def put_sample(data: Bytes, place: int, size: int, value: int) -> None:
+    """Write a sample of 1, 2, 4 or 8 bytes."""
+    if size == 2:
+        put_two(data, place, value)
+    elif size == 1:
+        data[place] = value
+    elif size == 4:
+        put_four(data, place, value)
+    else:
+        put_word(data, place, value)
+
+
+@translated
+def restore_line(room: Bytes, line: int, columns: int, shape: Integers, out: Bytes, place: int) -> None:
+    """Write the samples of a line, of which `room` holds the differences if there is a predictor."""
+    size = shape[0]
+    depth = shape[1]
+    shift = 64 - 8 * size if shape[2] != 0 else 0
+    # All ones where differences are summed.
+    summed = 0 - shape[3]
+    step = size * depth
+    for channel in range(depth):
+        source = line + channel * size
+        target = place + channel * size
+        value = 0
+        for _column in range(columns):
+            sample = sample_at(room, source, size)
+            if shift != 0:
+                sample = reversed_bytes(sample) >> shift
+            value = sample + (value & summed)
+            put_sample(out, target, size, value)
+            source = source + step
+            target = target + step
+
+
+@translated
+def read_segments(
+    data: Bytes,
+    size: int,
+    segments: Integers,
+    first: int,
+    count: int,
+    shape: Integers,
+    table: Integers,
+    room: Bytes,
+    out: Bytes,
+) -> int:
+    """Unpack segments from the number `first` on; return the number of one that others must look at.
+
+    Parameters
+    ----------
+    data, size
+        What may be read.
+    segments, count
+        Of each: start and length in `data`, bytes when unpacked, where in `room` the first line that is
+        wanted begins, lines that are wanted, their columns, place in `out`.
+    shape
+        Bytes of a sample, channels, whether bytes are swapped, whether there are differences, bytes of a
+        line of a segment, bytes of a line of `out`.
+    table, room
+        As :func:`unpack`.
+    """
+    for code in range(_FIRST):
+        table[code] = (code << 16) | 1
+    for value in range(BEFORE):
+        room[value] = value
+    number = first
+    while number < count:
+        at = READ * number
+        if unpack(data, size, segments[at], segments[at + 1], segments[at + 2], table, room) == 0:
+            return number
+        line = segments[at + 3]
+        place = segments[at + 6]
+        for _row in range(segments[at + 4]):
+            restore_line(room, line, segments[at + 5], shape, out, place)
+            line = line + shape[4]
+            place = place + shape[5]
+        number = number + 1
+    return number
+
+
+@translated
+def filter_line(
+    image: Bytes, place: int, inside: int, columns: int, shape: Integers, raw: Bytes, line: int
+) -> None:
+    """Write a line of samples, or their differences if there is a predictor, to `raw`.
+
+    Only `inside` columns are there; the last one goes on.
+    """
+    size = shape[0]
+    depth = shape[1]
+    shift = 64 - 8 * size if shape[2] != 0 else 0
+    differs = 0 - shape[3]
+    for channel in range(depth):
+        source = place + channel * size
+        target = line + channel * size
+        before = 0
+        for column in range(columns):
+            value = sample_at(image, source, size)
+            sample = value - (before & differs)
+            before = value
+            if shift != 0:
+                sample = reversed_bytes(sample << shift)
+            put_sample(raw, target, size, sample)
+            source = source + (shape[4] if column + 1 < inside else 0)
+            target = target + size * depth
+
+
+@translated
+def put_codes(codes: Places, first: int, last: int, width: int, state: Integers, out: Bytes) -> None:
+    """Write codes of so many bits; `state` is where, and bits that do not fill a byte with their number."""
+    place = state[0]
+    kept = state[1]
+    count = state[2]
+    for number in range(first, last):
+        kept = (kept << width) | codes[number]
+        count = count + width
+        put_word(out, place, reversed_bytes(kept << (64 - count)))
+        place = place + (count >> 3)
+        count = count & 7
+    state[0] = place
+    state[1] = kept
+    state[2] = count
+
+
+@translated
+def put_all_codes(codes: Places, count: int, state: Integers, out: Bytes) -> None:
+    """Write codes since a clearing, each with as many bits as the table needs by then."""
+    put_codes(codes, 0, count if count < 254 else 254, 9, state, out)
+    if count > 254:
+        put_codes(codes, 254, count if count < 766 else 766, 10, state, out)
+    if count > 766:
+        put_codes(codes, 766, count if count < 1790 else 1790, 11, state, out)
+    if count > 1790:
+        put_codes(codes, 1790, count, 12, state, out)
+
+
+@translated
+def pack(raw: Bytes, size: int, slots: Places, codes: Places, state: Integers, out: Bytes, place: int) -> int:
+    """Pack `size` bytes, at least 1; return the place after them: twice as many and 64 bytes may be used.
+
+    Parameters
+    ----------
+    slots
+        The strings of the table: code before, byte, and code of both, in 12, 8 and 12 bits.
+    codes
+        Those since the last clearing.
+    state
+        Three numbers to work with.
+    """
+    state[0] = place
+    state[1] = _CLEAR
+    state[2] = 9
+    for slot in range(SLOTS):
+        slots[slot] = 0
+    code = raw[0]
+    part = code << 2
+    count = 0
+    for number in range(1, size):
+        byte = raw[number]
+        key = (code << 8) | byte
+        slot = part ^ ((byte * 9541) & (SLOTS - 1))
+        found = slots[slot] & 0xFFFFFFFF
+        # All ones where the slot is taken. Nobody can tell beforehand whether the next string is known, so
+        # nothing branches on that, only where another string has the slot, which is rare.
+        known = hidden(arithmetic_shift(0 - found, 63))
+        while ((found ^ key) & 0xFFFFF) & known != 0:
+            slot = (slot + 1) & (SLOTS - 1)
+            found = slots[slot] & 0xFFFFFFFF
+            known = hidden(arithmetic_shift(0 - found, 63))
+        slots[slot] = found | ((key | ((count + _FIRST) << 20)) & (known ^ -1))
+        codes[count] = code
+        count = count + 1 + known
+        # Two bits of the key may follow the code here: those of a code are always the same.
+        part = found >> 18 if found != 0 else byte << 2
+        code = found >> 20 if found != 0 else byte
+        if count == _FULL:
+            codes[count] = _CLEAR
+            put_all_codes(codes, count + 1, state, out)
+            for slot in range(SLOTS):
+                slots[slot] = 0
+            count = 0
+    codes[count] = code
+    put_all_codes(codes, count + 1, state, out)
+    # The decoder knows one string more by now.
+    codes[0] = _END
+    width = 9 if count < 253 else 10 if count < 765 else 11 if count < 1789 else 12
+    put_codes(codes, 0, 1, width, state, out)
+    # A byte more where the last one is full, as imagecodecs has it: files are the same either way.
+    return state[0] + 1  # type: ignore[no-any-return]  # as above
+
+
+@translated
+def write_segments(
+    image: Bytes,
+    segments: Integers,
+    first: int,
+    count: int,
+    shape: Integers,
+    raw: Bytes,
+    slots: Places,
+    codes: Places,
+    state: Integers,
+    out: Bytes,
+    room: int,
+    ends: Integers,
+) -> int:
+    """Pack segments from the number `first` on as long as `out` has room; return the number of the next.
+
+    Parameters
+    ----------
+    segments, count
+        Of each: place in `image`, lines and columns that are there, lines and columns of the segment.
+    shape
+        Bytes of a sample, channels, whether bytes are swapped, whether differences are packed, bytes from
+        a column of `image` to the next, and from a line to the next.
+    raw
+        Room for a segment.
+    slots, codes, state
+        As :func:`pack`.
+    ends
+        Where in `out` each segment ends.
+    """
+    place = 0
+    number = first
+    while number < count:
+        at = WRITE * number
+        line_size = segments[at + 4] * shape[0] * shape[1]
+        size = segments[at + 3] * line_size
+        if place + 2 * size + 64 > room:
+            return number
+        line = segments[at]
+        for row in range(segments[at + 3]):
+            filter_line(image, line, segments[at + 2], segments[at + 4], shape, raw, row * line_size)
+            line = line + (shape[5] if row + 1 < segments[at + 1] else 0)
+        place = pack(raw, size, slots, codes, state, out, place)
+        ends[number] = place
+        number = number + 1
+    return number
