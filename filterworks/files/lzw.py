@@ -1,9 +1,6 @@
-"""Loops over strips and tiles that are packed with LZW: many of them in one call, to be translated.
+"""LZW as TIFF has it, to be translated.
 
-Codes have 9 to 12 bits, the first of them the highest, and grow one code early, as TIFF has it. What is
-packed is what TIFF's predictors leave of the samples. See :mod:`filterworks.machine.translation`.
-
-Sources: Adobe, TIFF Revision 6.0, sections 13 and 14; TIFF Technical Note 3 (floating-point predictor).
+Codes have 9 to 12 bits, the first of them the highest, and grow one code early. Source: Adobe, TIFF Revision 6.0, section 13.
 """
 
 from __future__ import annotations
@@ -13,13 +10,9 @@ from filterworks.machine.intrinsics import (
     Integers,
     Places,
     arithmetic_shift,
-    four_at,
     hidden,
-    put_four,
-    put_two,
     put_word,
     reversed_bytes,
-    two_at,
     word_at,
 )
 from filterworks.machine.translation import rarely_translated, translated
@@ -28,9 +21,8 @@ from filterworks.machine.translation import rarely_translated, translated
 STRINGS, SLOTS, CODES = 4097, 1 << 14, 4096
 # Bytes in front of what is unpacked, one of each value, and behind it: the longest string and some more.
 BEFORE, BEHIND = 256, 4096 + 64
-# Numbers that describe a segment that is read, and one that is written.
-READ, WRITE = 7, 5
 _CLEAR, _END, _FIRST = 256, 257, 258
+LITERALS = 256
 # Codes between two clearings.
 _FULL = 4096 - _FIRST
 
@@ -64,7 +56,9 @@ def unpack(  # noqa: C901  # one pass, one state
     room
         `BEFORE` bytes, 0 to 255, then as many as are needed and `BEHIND`.
     """
-    if count < 2 or data[start] != 128 or data[start + 1] >= 128:
+    if count < 2 or start < 0 or start + count > size:
+        return 0
+    if data[start] != 128 or data[start + 1] >= 128:
         return 0
     place = BEFORE
     limit = BEFORE + needed
@@ -122,127 +116,6 @@ def unpack(  # noqa: C901  # one pass, one state
                 width = width + 1
                 grown = (1 << width) - 1
     return 1
-
-
-@translated
-def sample_at(data: Bytes, place: int, size: int) -> int:
-    """Return a sample of 1, 2, 4 or 8 bytes, the first of them the lowest."""
-    if size == 2:
-        return two_at(data, place)
-    if size == 1:
-        return data[place]  # type: ignore[no-any-return]  # NumPy does not say what it holds
-    if size == 4:
-        return four_at(data, place)
-    return word_at(data, place)
-
-
-@translated
-def put_sample(data: Bytes, place: int, size: int, value: int) -> None:
-    """Write a sample of 1, 2, 4 or 8 bytes."""
-    if size == 2:
-        put_two(data, place, value)
-    elif size == 1:
-        data[place] = value
-    elif size == 4:
-        put_four(data, place, value)
-    else:
-        put_word(data, place, value)
-
-
-@translated
-def restore_line(room: Bytes, line: int, columns: int, shape: Integers, out: Bytes, place: int) -> None:
-    """Write the samples of a line, of which `room` holds the differences if there is a predictor."""
-    size = shape[0]
-    depth = shape[1]
-    shift = 64 - 8 * size if shape[2] != 0 else 0
-    # All ones where differences are summed.
-    summed = 0 - shape[3]
-    step = size * depth
-    for channel in range(depth):
-        source = line + channel * size
-        target = place + channel * size
-        value = 0
-        for _column in range(columns):
-            sample = sample_at(room, source, size)
-            if shift != 0:
-                sample = reversed_bytes(sample) >> shift
-            value = sample + (value & summed)
-            put_sample(out, target, size, value)
-            source = source + step
-            target = target + step
-
-
-@translated
-def read_segments(
-    data: Bytes,
-    size: int,
-    segments: Integers,
-    first: int,
-    count: int,
-    shape: Integers,
-    table: Integers,
-    room: Bytes,
-    out: Bytes,
-) -> int:
-    """Unpack segments from the number `first` on; return the number of one that others must look at.
-
-    Parameters
-    ----------
-    data, size
-        What may be read.
-    segments, count
-        Of each: start and length in `data`, bytes when unpacked, where in `room` the first line that is
-        wanted begins, lines that are wanted, their columns, place in `out`.
-    shape
-        Bytes of a sample, channels, whether bytes are swapped, whether there are differences, bytes of a
-        line of a segment, bytes of a line of `out`.
-    table, room
-        As :func:`unpack`.
-    """
-    for code in range(_FIRST):
-        table[code] = (code << 16) | 1
-    for value in range(BEFORE):
-        room[value] = value
-    number = first
-    while number < count:
-        at = READ * number
-        if unpack(data, size, segments[at], segments[at + 1], segments[at + 2], table, room) == 0:
-            return number
-        line = segments[at + 3]
-        place = segments[at + 6]
-        for _row in range(segments[at + 4]):
-            restore_line(room, line, segments[at + 5], shape, out, place)
-            line = line + shape[4]
-            place = place + shape[5]
-        number = number + 1
-    return number
-
-
-@translated
-def filter_line(
-    image: Bytes, place: int, inside: int, columns: int, shape: Integers, raw: Bytes, line: int
-) -> None:
-    """Write a line of samples, or their differences if there is a predictor, to `raw`.
-
-    Only `inside` columns are there; the last one goes on.
-    """
-    size = shape[0]
-    depth = shape[1]
-    shift = 64 - 8 * size if shape[2] != 0 else 0
-    differs = 0 - shape[3]
-    for channel in range(depth):
-        source = place + channel * size
-        target = line + channel * size
-        before = 0
-        for column in range(columns):
-            value = sample_at(image, source, size)
-            sample = value - (before & differs)
-            before = value
-            if shift != 0:
-                sample = reversed_bytes(sample << shift)
-            put_sample(raw, target, size, sample)
-            source = source + (shape[4] if column + 1 < inside else 0)
-            target = target + size * depth
 
 
 @translated
@@ -327,52 +200,3 @@ def pack(raw: Bytes, size: int, slots: Places, codes: Places, state: Integers, o
     put_codes(codes, 0, 1, width, state, out)
     # A byte more where the last one is full, as imagecodecs has it: files are the same either way.
     return state[0] + 1  # type: ignore[no-any-return]  # as above
-
-
-@translated
-def write_segments(
-    image: Bytes,
-    segments: Integers,
-    first: int,
-    count: int,
-    shape: Integers,
-    raw: Bytes,
-    slots: Places,
-    codes: Places,
-    state: Integers,
-    out: Bytes,
-    room: int,
-    ends: Integers,
-) -> int:
-    """Pack segments from the number `first` on as long as `out` has room; return the number of the next.
-
-    Parameters
-    ----------
-    segments, count
-        Of each: place in `image`, lines and columns that are there, lines and columns of the segment.
-    shape
-        Bytes of a sample, channels, whether bytes are swapped, whether differences are packed, bytes from
-        a column of `image` to the next, and from a line to the next.
-    raw
-        Room for a segment.
-    slots, codes, state
-        As :func:`pack`.
-    ends
-        Where in `out` each segment ends.
-    """
-    place = 0
-    number = first
-    while number < count:
-        at = WRITE * number
-        line_size = segments[at + 4] * shape[0] * shape[1]
-        size = segments[at + 3] * line_size
-        if place + 2 * size + 64 > room:
-            return number
-        line = segments[at]
-        for row in range(segments[at + 3]):
-            filter_line(image, line, segments[at + 2], segments[at + 4], shape, raw, row * line_size)
-            line = line + (shape[5] if row + 1 < segments[at + 1] else 0)
-        place = pack(raw, size, slots, codes, state, out, place)
-        ends[number] = place
-        number = number + 1
-    return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from filterworks.arguments import Array
 from filterworks.files import jpeg
 from filterworks.files.source import Source, UnnamedFileError, decode_with
+from filterworks.files.tiff_batches import read_segments
 from filterworks.files.tiff_layout import (
     ADOBE_DEFLATE,
     CCITT_3,
@@ -32,7 +34,6 @@ from filterworks.files.tiff_layout import (
     Segments,
     segments_with,
 )  # fmt: skip
-from filterworks.files.tiff_lzw import read_segments
 
 _CODECS = {
     LZW: "lzw_decode",
@@ -63,9 +64,21 @@ def decode(source: Source, directory: Directory, start: int, stop: int) -> Array
     if directory.is_plain:
         _read_plain(source, directory, segments, image)
     else:
-        for place in read_segments(source, directory, segments, image):
+        decoder = _decoder(directory)
+        for place in read_segments(source, directory, segments, image, decoder):
             _decode_one(source, directory, segments, place, image)
     return _meaning(image, directory)
+
+
+def _decoder(directory: Directory) -> Callable[..., Any] | None:
+    """Return what unpacks the strips or tiles one by one, if that does not depend on what they hold."""
+    name = _CODECS.get(directory.style.compression)
+    if name is None or directory.style.compression == LZW:
+        return None
+    import imagecodecs
+
+    decoder: Callable[..., Any] = getattr(imagecodecs, name)
+    return decoder
 
 
 def _decode_one(source: Source, directory: Directory, segments: Segments, place: int, image: Array) -> None:

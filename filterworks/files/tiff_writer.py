@@ -18,6 +18,7 @@ from filterworks.files.exif import ICC
 from filterworks.files.ifd import LONG, LONG8, SHORT, Entry, entry, pack_ifd
 from filterworks.files.page import Described, ImageInfo, icc_for, layout_of
 from filterworks.files.source import UnnamedFileError, encode_with
+from filterworks.files.tiff_batches import LzwWriter
 from filterworks.files.tiff_layout import (
     ADOBE_DEFLATE,
     BASE_SAMPLES,
@@ -37,7 +38,6 @@ from filterworks.files.tiff_layout import (
     Style,
     segments_with,
 )  # fmt: skip
-from filterworks.files.tiff_lzw import write_segments
 from filterworks.files.tiff_pixels import is_inverted
 
 SUBFILE, SUB_IFDS = 254, 330
@@ -243,11 +243,19 @@ class TiffSheet:
         segments = segments_with(
             start, start + len(rows), (height, width), self._segment, self._planes, style.tile is not None
         )
-        if style.compression == LZW and style.predictor != 3:
-            stored = self._page.dtype.newbyteorder(self._writer.form.order)  # type: ignore[arg-type]  # "<" or ">"
-            runs = write_segments(image, stored, style, segments, self._segment)
-            if runs is not None:
-                return runs
+        stored = self._page.dtype.newbyteorder(self._writer.form.order)  # type: ignore[arg-type]  # "<" or ">"
+        if style.compression == NONE and style.tile is None:
+            # They lie one behind the other as it is.
+            planes = np.moveaxis(image, -1, 0) if style.planar else image
+            sizes = (
+                segments.rows * segments.columns * stored.itemsize * (1 if style.planar else style.samples)
+            )
+            data = np.ascontiguousarray(planes, stored).reshape(-1).view(np.uint8).data
+            return [Run(segments.numbers, sizes.tolist(), data)]
+        if style.compression == LZW:
+            writer = LzwWriter(image, stored, style, segments, self._segment)
+            if writer.is_able:
+                return list(writer.packed())
         packed = [self._pack_one(image, segments, place) for place in range(len(segments.numbers))]
         return _joined(segments.numbers, packed)
 
