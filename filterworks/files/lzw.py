@@ -1,6 +1,7 @@
 """LZW as TIFF has it, to be translated.
 
-Codes have 9 to 12 bits, the first of them the highest, and grow one code early. Source: Adobe, TIFF Revision 6.0, section 13.
+Codes have 9 to 12 bits, the first of them the highest, and grow one code early.
+Source: Adobe, TIFF Revision 6.0, section 13.
 """
 
 from __future__ import annotations
@@ -18,48 +19,70 @@ from filterworks.machine.intrinsics import (
 from filterworks.machine.translation import rarely_translated, translated
 
 # Numbers that tables to work with hold: of strings, of where codes are looked up, of codes since a clearing.
-STRINGS, SLOTS, CODES = 4097, 1 << 14, 4096
+STRINGS, SLOTS, CODES = 5120, 1 << 14, 4096
 # Bytes in front of what is unpacked, one of each value, and behind it: the longest string and some more.
 BEFORE, BEHIND = 256, 4096 + 64
 _CLEAR, _END, _FIRST = 256, 257, 258
 LITERALS = 256
+# What unpacking comes to: all that is needed, less of it, or codes that there cannot be.
+FINE, SHORT, WRONG = 1, 0, -1
 # Codes between two clearings.
 _FULL = 4096 - _FIRST
 
 
 @rarely_translated
-def last_code(data: Bytes, bit: int, width: int) -> int:
+def last_code(data: Bytes, bit: int, width: int, is_old: int) -> int:
     """Return the code of so many bits from a bit on, and read no byte behind it."""
     place = bit >> 3
     end = bit + width
     code = 0
+    count = 0
     while place << 3 < end:
-        code = (code << 8) | data[place]
+        code = code | (data[place] << count) if is_old != 0 else (code << 8) | data[place]
         place = place + 1
-    return (code >> ((place << 3) - end)) & ((1 << width) - 1)
+        count = count + 8
+    shift = bit & 7 if is_old != 0 else (place << 3) - end
+    return (code >> shift) & ((1 << width) - 1)
+
+
+@translated
+def begins_with_clear(data: Bytes, start: int, count: int, is_old: int) -> int:
+    """Return whether the first code is the one that clears the table."""
+    if count < 2:
+        return 0
+    if is_old != 0:
+        return 1
+    return 1 if (data[start] << 1) | (data[start + 1] >> 7) == _CLEAR else 0
 
 
 @translated
 def unpack(  # noqa: C901  # one pass, one state
-    data: Bytes, size: int, start: int, count: int, needed: int, table: Integers, room: Bytes
+    data: Bytes, size: int, start: int, count: int, needed: int, table: Integers, room: Bytes, found: Integers
 ) -> int:
-    """Unpack the `count` bytes from `start` on to place `BEFORE`; return whether they hold `needed` bytes.
-
-    Whatever is unusual ends it: others must look at that.
+    """Unpack the `count` bytes from `start` on to place `BEFORE`; return `FINE`, `SHORT` or `WRONG`.
 
     Parameters
     ----------
     data, size
         What may be read.
+    needed
+        How many bytes are wanted: no more are unpacked.
     table
         Of each code: where in `room` its string begins, times 65536, and its length.
     room
         `BEFORE` bytes, 0 to 255, then as many as are needed and `BEHIND`.
+    found
+        How many bytes there are.
     """
-    if count < 2 or start < 0 or start + count > size:
-        return 0
-    if data[start] != 128 or data[start + 1] >= 128:
-        return 0
+    found[0] = 0
+    if start < 0 or count < 0 or count > size or start > size - count:
+        return WRONG
+    if count == 0:
+        return SHORT
+    # Before 1989 the first bit of a code was the lowest, and codes did not grow early.
+    is_old = 1 if count > 1 and data[start] == 0 and data[start + 1] & 1 == 1 else 0
+    if begins_with_clear(data, start, count, is_old) == 0:
+        return WRONG
     place = BEFORE
     limit = BEFORE + needed
     bit = 8 * start
@@ -68,34 +91,43 @@ def unpack(  # noqa: C901  # one pass, one state
     safe = 8 * (size - 8)
     safe = safe if safe < stop - 12 else stop - 12
     width = 9
-    grown = 511
+    grown = 511 + is_old
     next_code = _FIRST
     previous = 0
     while place < limit:
+        code = _END
         if bit <= safe:
-            code = (reversed_bytes(word_at(data, bit >> 3)) << (bit & 7)) >> (64 - width)
-        else:
-            if bit + width > stop:
-                return 0
-            code = last_code(data, bit, width)
+            word = word_at(data, bit >> 3)
+            if is_old != 0:
+                code = (word >> (bit & 7)) & ((1 << width) - 1)
+            else:
+                code = (reversed_bytes(word) << (bit & 7)) >> (64 - width)
+        elif bit + width <= stop:
+            code = last_code(data, bit, width, is_old)
         bit = bit + width
         if code == _CLEAR:
+            width = 9
+            grown = 511 + is_old
+            next_code = _FIRST
             while code == _CLEAR:
-                if bit + 9 > stop:
-                    return 0
-                code = last_code(data, bit, 9)
+                code = _END
+                if bit + 9 <= stop:
+                    code = last_code(data, bit, 9, is_old)
                 bit = bit + 9
+            if code == _END:
+                found[0] = place - BEFORE
+                return SHORT
             if code > 255:
-                return 0
+                return WRONG
             room[place] = code
             previous = (place << 16) | 1
             place = place + 1
-            width = 9
-            grown = 511
-            next_code = _FIRST
         else:
-            if code == _END or code > next_code or next_code == 4096:
-                return 0
+            if code == _END:
+                found[0] = place - BEFORE
+                return SHORT
+            if code > next_code or next_code == STRINGS:
+                return WRONG
             # The string before and the byte after it, which follows it, or is its own first.
             table[next_code] = previous + 1
             string = table[code]
@@ -114,8 +146,9 @@ def unpack(  # noqa: C901  # one pass, one state
             next_code = next_code + 1
             if next_code == grown and width < 12:
                 width = width + 1
-                grown = (1 << width) - 1
-    return 1
+                grown = (1 << width) - 1 + is_old
+    found[0] = needed
+    return FINE
 
 
 @translated

@@ -29,6 +29,8 @@ _GAP = 4096
 _SAVED_BY_BYTE, _SAVED_BY_SEGMENT = 8e-9, 1e-5
 # Segments shorter than this many bytes are restored together; of longer ones NumPy does each as fast.
 _SHORT = 32 << 10
+# More packed bytes than this for an unpacked one, and besides, are no real segment.
+LARGEST_RATIO, LARGEST_REST = 4, 1 << 20
 # Kinds of samples that each predictor is for.
 _PREDICTED = {1: "iuf", 2: "iu", 3: "f"}
 Integers = NDArray[np.int64]
@@ -74,20 +76,52 @@ def read_segments(
     image
         (planes, rows, columns, channels), native byte order.
     decoder
-        What unpacks bytes where it is not done here.
+        What unpacks bytes, unless that is LZW.
     """
     style = directory.style
     everything = list(range(len(segments.numbers)))
     is_known = image.dtype.kind in _PREDICTED.get(style.predictor, "") and directory.bits >= 8
-    if directory.fill_order == 2 or not is_known or (decoder is None and style.compression != LZW):
+    if not is_known or (decoder is None and style.compression != LZW):
         return everything
-    is_short = image.nbytes < _SHORT * len(everything) or style.predictor == 3
-    if decoder is not None and not is_short:
-        return everything
-    loops = _loops(_SAVED_BY_SEGMENT * len(everything) if decoder else _SAVED_BY_BYTE * image.nbytes)
+    if decoder is None:
+        loops = lzw_loops()
+    else:
+        is_short = image.nbytes < _SHORT * len(everything) or style.predictor == 3
+        loops = _loops(_SAVED_BY_SEGMENT * len(everything)) if is_short else None
     if loops is None:
         return everything
     return _Reader(source, directory, segments, image, decoder, loops).read()
+
+
+def lzw_loops() -> ModuleType | None:
+    """Return the loops that unpack LZW, however little there is: imagecodecs may crash on corrupt codes."""
+    return None if obstacle() is not None else _compiled()
+
+
+def unpacked_lzw(data: bytes, needed: int, loops: ModuleType) -> Array:
+    """Return the first `needed` bytes of what is packed."""
+    given = np.frombuffer(data, np.uint8)
+    out = np.empty(needed, np.uint8)
+    table = np.array([[0, len(given), needed, 0, 1, needed, 0]], np.int64)
+    _read_lzw(loops, given, table, np.array([1, 1, 0, 1, needed, 0, needed], np.int64), out)
+    return out
+
+
+def _read_lzw(loops: ModuleType, given: Array, table: Integers, shape: Integers, out: Array) -> None:
+    from filterworks.files.lzw import BEFORE, BEHIND, SHORT, STRINGS
+
+    table[:, 3] += BEFORE
+    strings, found = np.empty(STRINGS, np.int64), np.zeros(2, np.int64)
+    room = np.empty(BEFORE + int(table[:, 2].max()) + BEHIND, np.uint8)
+    done = loops.read_lzw.compiled(
+        given.ctypes.data, given.size, table.ctypes.data, len(table), shape.ctypes.data,
+        strings.ctypes.data, room.ctypes.data, room.size, out.ctypes.data, found.ctypes.data,
+    )  # fmt: skip
+    if done == len(table):
+        return
+    if found[1] == SHORT:
+        raise UnnamedFileError(f"is corrupt: a strip or tile holds {found[0]} of {table[done, 2]} bytes")
+    raise UnnamedFileError("is corrupt: a strip or tile holds LZW codes that there cannot be")
 
 
 class _Reader:
@@ -103,7 +137,7 @@ class _Reader:
         loops: ModuleType,
     ) -> None:
         self._source, self._segments, self._image = source, segments, image
-        self._decoder, self._loops = decoder, loops
+        self._decoder, self._loops, self._is_reversed = decoder, loops, directory.fill_order == 2
         self._offsets = np.array([directory.offsets[number] for number in segments.numbers], np.int64)
         self._counts = np.array([directory.counts[number] for number in segments.numbers], np.int64)
         self._line = directory.segment[1] * image.strides[2]
@@ -121,7 +155,7 @@ class _Reader:
         left: list[int] = []
         for span in self._spans():
             # What claims to be packed into far too much is refused elsewhere, before it is read.
-            if (self._counts[span] > 4 * self._needed[span]).any():
+            if (self._counts[span] > LARGEST_RATIO * self._needed[span] + LARGEST_REST).any():
                 left += range(span.start, span.stop)
             else:
                 left += self._read(span)
@@ -139,6 +173,10 @@ class _Reader:
         begin = int(self._offsets[span.start])
         size = int(self._offsets[span.stop - 1] + self._counts[span.stop - 1]) - begin
         data = self._source.at(begin, size)
+        if self._is_reversed:
+            import imagecodecs
+
+            data = bytes(decode_with(imagecodecs.bitorder_decode, data))
         table = np.empty((span.stop - span.start, self._loops.READ), np.int64)
         table[:, 0] = self._offsets[span] - begin
         table[:, 1] = self._counts[span]
@@ -149,30 +187,12 @@ class _Reader:
         planes, down, right = self._image.strides[:3]
         table[:, 6] = self._segments.planes[span] * planes
         table[:, 6] += self._segments.tops[span] * down + self._segments.lefts[span] * right
-        left = self._unpack(data, table) if self._decoder else self._unpack_lzw(data, table)
-        return [span.start + place for place in left]
+        if self._decoder is None:
+            _read_lzw(self._loops, np.frombuffer(data, np.uint8), table, self._shape, self._image)
+            return []
+        return [span.start + place for place in self._unpack(data, table, self._decoder)]
 
-    def _unpack_lzw(self, data: bytes, table: Integers) -> list[int]:
-        from filterworks.files.lzw import BEFORE, BEHIND, STRINGS
-
-        table[:, 3] += BEFORE
-        given = np.frombuffer(data, np.uint8)
-        strings = np.empty(STRINGS, np.int64)
-        room = np.empty(BEFORE + int(table[:, 2].max()) + BEHIND, np.uint8)
-        left = []
-        done = 0
-        while done < len(table):
-            done = self._loops.read_lzw.compiled(
-                given.ctypes.data, given.size, table.ctypes.data, done, len(table), self._shape.ctypes.data,
-                strings.ctypes.data, room.ctypes.data, room.size, self._image.ctypes.data,
-            )  # fmt: skip
-            if done < len(table):
-                left.append(done)
-                done += 1
-        return left
-
-    def _unpack(self, data: bytes, table: Integers) -> list[int]:
-        assert self._decoder is not None  # noqa: S101  # or others are called
+    def _unpack(self, data: bytes, table: Integers, decoder: Decoder) -> list[int]:
         view = memoryview(data)
         ends = np.cumsum(table[:, 2])
         table[:, 3] += ends - table[:, 2]
@@ -181,7 +201,7 @@ class _Reader:
         for place, (start, count, needed) in enumerate(table[:, :3].tolist()):
             target = room[ends[place] - needed : ends[place]]
             try:
-                found = decode_with(self._decoder, view[start : start + count], out=target)
+                found = decode_with(decoder, view[start : start + count], out=target)
             except UnnamedFileError:
                 left.append(place)
                 continue

@@ -6,7 +6,7 @@ whatever they say; where the samples go is up to the caller.
 
 from __future__ import annotations
 
-from filterworks.files.lzw import BEFORE, BEHIND, LITERALS, pack, unpack
+from filterworks.files.lzw import BEFORE, BEHIND, FINE, LITERALS, WRONG, pack, unpack
 from filterworks.files.tiff_samples import filter_line, restore_line
 from filterworks.machine.intrinsics import Bytes, Integers, Places
 from filterworks.machine.translation import translated
@@ -48,15 +48,15 @@ def read_lzw(
     data: Bytes,
     size: int,
     segments: Integers,
-    first: int,
     count: int,
     shape: Integers,
     table: Integers,
     room: Bytes,
     room_size: int,
     out: Bytes,
+    found: Integers,
 ) -> int:
-    """Read segments from the number `first` on; return the number of one for others to look at, or `count`.
+    """Read segments; return the number of one that is corrupt, or `count`.
 
     Parameters
     ----------
@@ -69,22 +69,24 @@ def read_lzw(
         As for :func:`~filterworks.files.tiff_samples.restore_line`.
     table, room
         As for :func:`~filterworks.files.lzw.unpack`.
+    found
+        How many bytes that one has, and what else it comes to.
     """
     for code in range(_LITERALS):
         table[code] = (code << 16) | 1
     for value in range(_BEFORE):
         room[value] = value
-    number = first
-    while number < count:
+    for number in range(count):
         at = READ * number
         needed = segments[at + 2]
-        if needed + _AROUND > room_size:
+        found[1] = WRONG
+        if needed < 0 or needed > room_size - _AROUND:
             return number
-        if unpack(data, size, segments[at], segments[at + 1], needed, table, room) == 0:
+        found[1] = unpack(data, size, segments[at], segments[at + 1], needed, table, room, found)
+        if found[1] != FINE:
             return number
         restore_lines(room, segments, at, shape, out)
-        number = number + 1
-    return number
+    return count
 
 
 @translated

@@ -12,7 +12,13 @@ import numpy as np
 from filterworks.arguments import Array
 from filterworks.files import jpeg
 from filterworks.files.source import Source, UnnamedFileError, decode_with
-from filterworks.files.tiff_batches import read_segments
+from filterworks.files.tiff_batches import (
+    LARGEST_RATIO,
+    LARGEST_REST,
+    lzw_loops,
+    read_segments,
+    unpacked_lzw,
+)
 from filterworks.files.tiff_layout import (
     ADOBE_DEFLATE,
     CCITT_3,
@@ -122,7 +128,7 @@ def _segment(source: Source, directory: Directory, index: int, shape: tuple[int,
     """Return one strip or tile of this shape (rows, columns, channels)."""
     needed = _packed_bytes(shape, directory)
     count = directory.counts[index] if directory.counts else needed
-    if count > 4 * needed + (1 << 20):
+    if count > LARGEST_RATIO * needed + LARGEST_REST:
         raise UnnamedFileError(
             f"is corrupt: a strip or tile of {needed} bytes is said to be packed into {count}"
         )
@@ -153,7 +159,10 @@ def _unpacked(data: bytes, directory: Directory, shape: tuple[int, int, int], ne
     compression = directory.style.compression
     if compression in _FAX:
         return _fax(data, directory, shape)
-    if compression != NONE:
+    loops = lzw_loops() if compression == LZW else None
+    if loops is not None:
+        data = unpacked_lzw(data, needed, loops).tobytes()
+    elif compression != NONE:
         # A last strip may be packed as if it were full.
         room = max(needed, _packed_bytes((*directory.segment, shape[2]), directory))
         data = decode_with(getattr(imagecodecs, _CODECS[compression]), data, out=room)

@@ -88,7 +88,7 @@ def restore_differences(
 ) -> None:
     """Sum up the differences of a line, or only swap its bytes."""
     size = shape[0]
-    shift = 64 - 8 * size if shape[2] != 0 else 0
+    shift = 64 - 8 * size
     summed = -1 if shape[3] == DIFFERENCES else 0
     step = size * shape[1]
     for channel in range(shape[1]):
@@ -97,7 +97,7 @@ def restore_differences(
         value = 0
         for _column in range(columns):
             sample = sample_at(room, source, size)
-            if shift != 0:
+            if shape[2] != 0:
                 sample = reversed_bytes(sample) >> shift
             value = sample + (value & summed)
             put_sample(out, target, size, value)
@@ -153,7 +153,7 @@ def filter_differences(
 ) -> None:
     """Write the differences of a line, or its samples."""
     size = shape[0]
-    shift = 64 - 8 * size if shape[2] != 0 else 0
+    shift = 64 - 8 * size
     differs = -1 if shape[3] == DIFFERENCES else 0
     for channel in range(shape[1]):
         source = place + channel * size
@@ -163,7 +163,7 @@ def filter_differences(
             value = sample_at(image, source, size)
             sample = value - (before & differs)
             before = value
-            if shift != 0:
+            if shape[2] != 0:
                 sample = reversed_bytes(sample << shift)
             put_sample(raw, target, size, sample)
             source = source + (shape[5] if column + 1 < inside else 0)
