@@ -277,4 +277,7 @@ class LzwWriter:
                 ends.ctypes.data,
             )  # fmt: skip
             sizes = np.diff(ends[first:done], prepend=0).tolist()
-            yield Run(self._segments.numbers[first:done], sizes, out[: ends[done - 1]].data)
+            used = out[: ends[done - 1]]
+            # What is far smaller than its room does not keep that.
+            data = used.copy() if 2 * used.size < out.size else used
+            yield Run(self._segments.numbers[first:done], sizes, data.data)

@@ -6,9 +6,8 @@ import itertools
 import math
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,8 +16,7 @@ from filterworks.arguments import Array
 from filterworks.files.exif import ICC
 from filterworks.files.ifd import LONG, LONG8, SHORT, Entry, entry, pack_ifd
 from filterworks.files.page import Described, ImageInfo, icc_for, layout_of
-from filterworks.files.source import UnnamedFileError, encode_with
-from filterworks.files.tiff_batches import LzwWriter
+from filterworks.files.source import UnnamedFileError
 from filterworks.files.tiff_layout import (
     ADOBE_DEFLATE,
     BASE_SAMPLES,
@@ -28,40 +26,27 @@ from filterworks.files.tiff_layout import (
     LZW,
     MIN_IS_BLACK,
     NONE,
-    PACKBITS,
     RGB,
     SEPARATED,
     YCBCR,
     ZSTD,
     Run,
-    Segments,
     Style,
     segments_with,
 )  # fmt: skip
+from filterworks.files.tiff_packing import PACKERS, packed_segments
 from filterworks.files.tiff_pixels import is_inverted
 
 SUBFILE, SUB_IFDS = 254, 330
 # What a file begins with, and the only bytes that are written when all others are.
 HEAD = 16
-# Strips and tiles shorter than this are written several at once.
-_SHORT = 32 << 10
 _STRIP_BYTES = 256 << 10
 _MAX_STRIP = 8 << 20
 _BLOCK = 32
 _SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
 # Those that libjpeg writes; files may say what they like.
 _SUBSAMPLINGS = frozenset(((1, 1), (2, 1), (1, 2), (2, 2), (4, 1)))
-Packed = list[Run]
 _ALPHA_CODES = {"none": (), "premultiplied": (1,), "straight": (2,)}
-# Levels near the libraries' defaults in size and above them in speed.
-_PACKERS: dict[int, tuple[str, dict[str, Any]]] = {
-    LZW: ("lzw_encode", {}),
-    DEFLATE: ("deflate_encode", {"level": 4}),
-    ADOBE_DEFLATE: ("deflate_encode", {"level": 4}),
-    PACKBITS: ("packbits_encode", {}),
-    LZMA: ("lzma_encode", {}),
-    ZSTD: ("zstd_encode", {"level": 3}),
-}
 
 
 @dataclass(frozen=True)
@@ -218,7 +203,6 @@ class TiffSheet:
         self._segment = _segment_shape(page.shape, page.dtype, page.style)
         self._planes = _grid(page.shape, page.dtype, page.style)[0]
         self.unit = self._segment[0]
-        self._pack = _packer(page.dtype, page.style, writer.form.order, writer.quality)
         if reserved:
             self._reserve()
 
@@ -233,7 +217,7 @@ class TiffSheet:
             page.counts[index] = rows * width * pixel
             page.offsets[index] = self._writer.reserve(page.counts[index])
 
-    def pack(self, start: int, rows: Array) -> Packed:
+    def pack(self, start: int, rows: Array) -> list[Run]:
         """Return rows from `start`, the first of a unit, as they are stored; any thread may do this."""
         style = self._page.style
         image = rows[..., None] if rows.ndim == 2 else rows
@@ -244,28 +228,9 @@ class TiffSheet:
             start, start + len(rows), (height, width), self._segment, self._planes, style.tile is not None
         )
         stored = self._page.dtype.newbyteorder(self._writer.form.order)  # type: ignore[arg-type]  # "<" or ">"
-        if style.compression == NONE and style.tile is None:
-            # They lie one behind the other as it is.
-            planes = np.moveaxis(image, -1, 0) if style.planar else image
-            sizes = (
-                segments.rows * segments.columns * stored.itemsize * (1 if style.planar else style.samples)
-            )
-            data = np.ascontiguousarray(planes, stored).reshape(-1).view(np.uint8).data
-            return [Run(segments.numbers, sizes.tolist(), data)]
-        if style.compression == LZW:
-            writer = LzwWriter(image, stored, style, segments, self._segment)
-            if writer.is_able:
-                return list(writer.packed())
-        packed = [self._pack_one(image, segments, place) for place in range(len(segments.numbers))]
-        return _joined(segments.numbers, packed)
+        return packed_segments(image, segments, self._segment, stored, style, self._writer.quality)
 
-    def _pack_one(self, image: Array, segments: Segments, place: int) -> bytes | memoryview:
-        style = self._page.style
-        top, left, plane = segments.tops[place], segments.lefts[place], segments.planes[place]
-        part = image[top : top + segments.rows[place], left : left + segments.columns[place]]
-        return self._pack(_filled(part[..., plane : plane + 1] if style.planar else part, style))
-
-    def append(self, packed: Packed) -> None:
+    def append(self, packed: list[Run]) -> None:
         """Write what was packed; the rows of a page must come in order."""
         for run in packed:
             ends = list(itertools.accumulate(run.sizes, initial=0))
@@ -313,22 +278,6 @@ class TiffSheet:
         return found, self._writer.form.order
 
 
-def _joined(numbers: list[int], segments: list[bytes | memoryview]) -> Packed:
-    """Return segments in few runs if they are small; large ones are not copied once more."""
-    sizes = [len(segment) for segment in segments]
-    if sum(sizes) < _SHORT * len(segments):
-        return [Run(numbers, sizes, b"".join(segments))]
-    return [Run([number], [size], data) for number, size, data in zip(numbers, sizes, segments, strict=True)]
-
-
-def _filled(part: Array, style: Style) -> Array:
-    """Return a contiguous part; a tile at the edge of the image is filled up."""
-    if style.tile and part.shape[:2] != style.tile:
-        height, width = style.tile
-        part = np.pad(part, ((0, height - part.shape[0]), (0, width - part.shape[1]), (0, 0)), "edge")
-    return np.ascontiguousarray(part)
-
-
 def _style_for(page: Described, style: Style, *, cmyk: bool) -> Style:
     """Return `style` with what the pixels do not allow replaced."""
     samples = page.shape[2] if len(page.shape) == 3 else 1
@@ -340,7 +289,7 @@ def _style_for(page: Described, style: Style, *, cmyk: bool) -> Style:
         style = replace(style, photometric=photometric, samples=samples, extra=extra)
     compression = style.compression
     fits_jpeg = page.dtype == np.uint8 and not style.extra
-    if compression not in (NONE, JPEG, *_PACKERS) or (compression == JPEG and not fits_jpeg):
+    if compression not in (NONE, JPEG, *PACKERS) or (compression == JPEG and not fits_jpeg):
         compression = ADOBE_DEFLATE
     photometric = style.photometric
     if photometric == YCBCR and compression != JPEG:
@@ -375,51 +324,6 @@ def _grid(shape: tuple[int, ...], dtype: np.dtype[Any], style: Style) -> tuple[i
     """Return planes, segments down and segments across."""
     height, width = _segment_shape(shape, dtype, style)
     return style.samples if style.planar else 1, -(-shape[0] // height), -(-shape[1] // width)
-
-
-def _packer(
-    dtype: np.dtype[Any], style: Style, order: str, quality: int
-) -> Callable[[Array], bytes | memoryview]:
-    stored = dtype.newbyteorder(order)  # type: ignore[arg-type]  # "<" or ">"
-    if style.compression == JPEG:
-        return partial(_pack_jpeg, style=style, quality=quality)
-    if style.compression == NONE:
-        return lambda part: np.ascontiguousarray(part, stored).reshape(-1).view(np.uint8).data
-    return partial(_pack, style=style, stored=stored)
-
-
-def _pack(part: Array, style: Style, stored: np.dtype[Any]) -> bytes:
-    import imagecodecs
-
-    if style.predictor == 2:
-        part = encode_with(imagecodecs.delta_encode, part, axis=-2)
-    elif style.predictor == 3:
-        part = encode_with(imagecodecs.floatpred_encode, part, axis=-2)
-        # Its most significant bytes come first, whatever the file's byte order.
-        stored = part.dtype
-    name, options = _PACKERS[style.compression]
-    lines = np.ascontiguousarray(part, stored)
-    if style.compression == PACKBITS:
-        # PackBits must not run across rows.
-        codec = imagecodecs.packbits_encode
-        return b"".join(bytes(encode_with(codec, line.tobytes())) for line in lines)
-    return bytes(encode_with(getattr(imagecodecs, name), lines.reshape(-1).view(np.uint8), **options))
-
-
-def _pack_jpeg(part: Array, style: Style, quality: int) -> bytes:
-    import imagecodecs
-
-    options: dict[str, Any] = {"colorspace": "GRAYSCALE", "outcolorspace": "GRAYSCALE"}
-    if part.shape[2] == 3:
-        coded = "YCBCR" if style.photometric == YCBCR else "RGB"
-        options = {"colorspace": "RGB", "outcolorspace": coded}
-        if coded == "YCBCR":
-            options["subsampling"] = style.subsampling
-    elif part.shape[2] == 4:
-        options = {"colorspace": "CMYK", "outcolorspace": "CMYK"}
-    else:
-        part = part[..., 0]
-    return bytes(encode_with(imagecodecs.jpeg8_encode, part, quality, **options))
 
 
 def structure(page: Written, big: bool) -> Iterator[Entry]:
