@@ -31,6 +31,7 @@ _SAVED_BY_BYTE, _SAVED_BY_SEGMENT = 8e-9, 1e-5
 _SHORT = 32 << 10
 # More packed bytes than this for an unpacked one, and besides, are no real segment.
 LARGEST_RATIO, LARGEST_REST = 4, 1 << 20
+WRONG_CODES = "is corrupt: a strip or tile holds LZW codes that there cannot be"
 # Kinds of samples that each predictor is for.
 _PREDICTED = {1: "iuf", 2: "iu", 3: "f"}
 Integers = NDArray[np.int64]
@@ -94,7 +95,7 @@ def read_segments(
 
 
 def lzw_loops() -> ModuleType | None:
-    """Return the loops that unpack LZW, however little there is: imagecodecs may crash on corrupt codes."""
+    """Return the loops that unpack LZW, however little there is: corrupt codes can crash imagecodecs."""
     return None if obstacle() is not None else _compiled()
 
 
@@ -121,7 +122,7 @@ def _read_lzw(loops: ModuleType, given: Array, table: Integers, shape: Integers,
         return
     if found[1] == SHORT:
         raise UnnamedFileError(f"is corrupt: a strip or tile holds {found[0]} of {table[done, 2]} bytes")
-    raise UnnamedFileError("is corrupt: a strip or tile holds LZW codes that there cannot be")
+    raise UnnamedFileError(WRONG_CODES)
 
 
 class _Reader:

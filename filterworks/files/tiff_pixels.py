@@ -11,10 +11,12 @@ import numpy as np
 
 from filterworks.arguments import Array
 from filterworks.files import jpeg
+from filterworks.files.lzw_check import clears_well
 from filterworks.files.source import Source, UnnamedFileError, decode_with
 from filterworks.files.tiff_batches import (
     LARGEST_RATIO,
     LARGEST_REST,
+    WRONG_CODES,
     lzw_loops,
     read_segments,
     unpacked_lzw,
@@ -162,6 +164,8 @@ def _unpacked(data: bytes, directory: Directory, shape: tuple[int, int, int], ne
     loops = lzw_loops() if compression == LZW else None
     if loops is not None:
         data = unpacked_lzw(data, needed, loops).tobytes()
+    elif compression == LZW and not clears_well(data):
+        raise UnnamedFileError(WRONG_CODES)
     elif compression != NONE:
         # A last strip may be packed as if it were full.
         room = max(needed, _packed_bytes((*directory.segment, shape[2]), directory))

@@ -349,6 +349,24 @@ def test_what_is_wrong_with_a_strip_is_said(
         load(path)
 
 
+@pytest.mark.parametrize("is_old", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 253, 254, 255, 767, 1800, 3837])
+def test_a_code_of_a_cleared_table_is_refused_anywhere(
+    tmp_path: Path, way: str, is_old: bool, count: int
+) -> None:
+    """imagecodecs takes its string from wherever that was, and may end the process."""
+    codes, width, strings = [(CLEAR, 9)], 9, 258
+    for number in range(count):
+        codes.append((number % 200, width))
+        strings += number > 0
+        width += strings in ((512, 1024, 2048) if is_old else (511, 1023, 2047))
+    sound = coded([*codes, (CLEAR, width), (7, 9), (END, 9)], is_old=is_old)
+    assert load(one_strip(tmp_path / "in.tif", sound, count + 1))[1][0].pixels[0, -1] == 7
+    damaged_one = coded([*codes, (CLEAR, width), (300, 9), (7, 9)], is_old=is_old)
+    with pytest.raises(FileError, match="LZW codes that there cannot be"):
+        load(one_strip(tmp_path / "bad.tif", damaged_one, count + 2))
+
+
 @compiled
 def test_a_small_image_does_not_wait_for_the_compiler_to_be_written(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "in.tif", pattern("u2"), compression="deflate", metadata=None, rowsperstrip=2)
