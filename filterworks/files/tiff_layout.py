@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from filterworks.arguments import Array
 from filterworks.files.ifd import Entry
@@ -63,6 +64,78 @@ class Style:
     def alpha(self) -> Alpha:
         """The meaning of the last channel."""
         return {1: "premultiplied", 2: "straight"}.get(self.extra[-1] if self.extra else 0, "none")  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Strips or tiles that hold some rows of a page, plane by plane from top to bottom.
+
+    Attributes
+    ----------
+    numbers
+        Their places among all of the page.
+    planes, tops, lefts
+        Where they begin in an image of these rows.
+    skipped, rows, columns
+        How many rows of each come before those, and the rows and columns that lie in the image.
+    stored_rows
+        How many rows each has: the last strip may be shorter than the others, a tile never is.
+    """
+
+    numbers: list[int]
+    planes: NDArray[np.int64]
+    tops: NDArray[np.int64]
+    lefts: NDArray[np.int64]
+    skipped: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    stored_rows: NDArray[np.int64]
+
+
+def segments_with(
+    start: int, stop: int, shape: tuple[int, int], segment: tuple[int, int], planes: int, is_tile: bool
+) -> Segments:
+    """Return the strips or tiles that hold rows `start` to `stop` of a page.
+
+    Parameters
+    ----------
+    shape, segment
+        Rows and columns of the page, and of a tile or full strip.
+    """
+    (rows, columns), (height, width) = shape, segment
+    down, across = -(-rows // height), -(-columns // width)
+    levels = -(-stop // height) - start // height
+    plane, level, place = np.indices((planes, levels, across)).reshape(3, -1)
+    level += start // height
+    first = np.maximum(level * height, start)
+    last = np.minimum(np.minimum((level + 1) * height, rows), stop)
+    return Segments(
+        ((plane * down + level) * across + place).tolist(),
+        plane,
+        first - start,
+        place * width,
+        first - level * height,
+        last - first,
+        np.minimum(width, columns - place * width),
+        np.full(len(plane), height) if is_tile else np.minimum(height, rows - level * height),
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """Strips or tiles as they are stored, one behind the other.
+
+    Attributes
+    ----------
+    numbers, sizes
+        Their places among all of the page, and their lengths.
+    data
+        All of their bytes.
+    """
+
+    numbers: list[int]
+    sizes: list[int]
+    data: bytes | memoryview
 
 
 @dataclass(frozen=True)

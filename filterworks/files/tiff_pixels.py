@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import io
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from filterworks.arguments import Array
 from filterworks.files import jpeg
+from filterworks.files.lzw_check import clears_well
 from filterworks.files.source import Source, UnnamedFileError, decode_with
+from filterworks.files.tiff_batches import (
+    LARGEST_RATIO,
+    LARGEST_REST,
+    WRONG_CODES,
+    lzw_loops,
+    read_segments,
+    unpacked_lzw,
+)
 from filterworks.files.tiff_layout import (
     ADOBE_DEFLATE,
     CCITT_3,
@@ -28,6 +39,8 @@ from filterworks.files.tiff_layout import (
     YCBCR,
     ZSTD,
     Directory,
+    Segments,
+    segments_with,
 )  # fmt: skip
 
 _CODECS = {
@@ -51,56 +64,73 @@ _JPEG_COLOURS = {
 def decode(source: Source, directory: Directory, start: int, stop: int) -> Array:
     """Return some rows: (rows, columns) or (rows, columns, channels), native byte order."""
     style = directory.style
-    planes, down, across = directory.grid
-    height, width = directory.segment
+    planes = directory.grid[0]
     depth = 1 if style.planar else style.samples
+    shape = (directory.rows, directory.columns)
     image = np.empty((planes, stop - start, directory.columns, depth), directory.dtype)
-    for plane in range(planes):
-        for level in range(start // height, -(-stop // height)):
-            top = level * height
-            first, last = max(start, top), min(stop, top + height, directory.rows)
-            band = image[plane, first - start : last - start]
-            for place in range(across):
-                target = band[:, place * width : (place + 1) * width]
-                index = (plane * down + level) * across + place
-                if directory.is_plain:
-                    _read_into(source, directory, index, first - top, target)
-                else:
-                    # The last strip may be shorter than the others, a tile never is.
-                    rows = height if style.tile else min(height, directory.rows - top)
-                    part = _segment(source, directory, index, (rows, width, depth))
-                    _take(part, first - top, target)
+    segments = segments_with(start, stop, shape, directory.segment, planes, style.tile is not None)
+    if directory.is_plain:
+        _read_plain(source, directory, segments, image)
+    else:
+        decoder = _decoder(directory)
+        for place in read_segments(source, directory, segments, image, decoder):
+            _decode_one(source, directory, segments, place, image)
     return _meaning(image, directory)
 
 
-def _take(part: Array, skipped: int, target: Array) -> None:
-    part = part[skipped : skipped + len(target), : target.shape[1]]
-    if part.shape != target.shape:
-        raise UnnamedFileError(f"is corrupt: a strip or tile has {len(part)} of {len(target)} rows")
-    target[:] = part
+def _decoder(directory: Directory) -> Callable[..., Any] | None:
+    """Return what unpacks the strips or tiles one by one, if that does not depend on what they hold."""
+    name = _CODECS.get(directory.style.compression)
+    if name is None or directory.style.compression == LZW:
+        return None
+    import imagecodecs
+
+    decoder: Callable[..., Any] = getattr(imagecodecs, name)
+    return decoder
 
 
-def _read_into(source: Source, directory: Directory, index: int, skipped: int, target: Array) -> None:
-    """Read rows of an uncompressed strip to where they belong: no copy is made."""
-    before = skipped * (target.nbytes // len(target))
-    if directory.counts and directory.counts[index] < before + target.nbytes:
-        raise UnnamedFileError(
-            f"is corrupt: a strip holds {directory.counts[index]} of {before + target.nbytes} bytes"
-        )
-    source.read_into(directory.offsets[index] + before, target)
+def _decode_one(source: Source, directory: Directory, segments: Segments, place: int, image: Array) -> None:
+    """Decode one of the strips or tiles to where it belongs."""
+    top, left = segments.tops[place], segments.lefts[place]
+    rows, columns = segments.rows[place], segments.columns[place]
+    shape = (int(segments.stored_rows[place]), directory.segment[1], image.shape[-1])
+    part = _segment(source, directory, segments.numbers[place], shape)
+    skipped = segments.skipped[place]
+    part = part[skipped : skipped + rows, :columns]
+    if part.shape[:2] != (rows, columns):
+        raise UnnamedFileError(f"is corrupt: a strip or tile has {len(part)} of {rows} rows")
+    image[segments.planes[place], top : top + rows, left : left + columns] = part
+
+
+def _read_plain(source: Source, directory: Directory, segments: Segments, image: Array) -> None:
+    """Read uncompressed strips to where they belong: no copy is made, and neighbours are read at once."""
+    line = image[0, 0].nbytes
+    sizes = segments.rows * line
+    ends = segments.skipped * line + sizes
+    if directory.counts:
+        for place in np.flatnonzero([directory.counts[number] for number in segments.numbers] < ends)[:1]:
+            count = directory.counts[segments.numbers[place]]
+            raise UnnamedFileError(f"is corrupt: a strip holds {count} of {ends[place]} bytes")
+    offsets = [directory.offsets[number] for number in segments.numbers] + ends - sizes
+    follow = np.flatnonzero(offsets[1:] != (offsets + sizes)[:-1]) + 1
+    bounds = np.cumsum(sizes)
+    stored = image.reshape(-1).view(np.uint8)
+    for first, last in itertools.pairwise([0, *follow.tolist(), len(offsets)]):
+        source.read_into(int(offsets[first]), stored[bounds[first] - sizes[first] : bounds[last - 1]])
     if directory.fill_order == 2:
         import imagecodecs
 
-        target[:] = decode_with(imagecodecs.bitorder_decode, target)
+        for stop, size in zip(bounds, sizes, strict=True):
+            stored[stop - size : stop] = decode_with(imagecodecs.bitorder_decode, stored[stop - size : stop])
     if not directory.stored.isnative:
-        target.byteswap(inplace=True)
+        image.byteswap(inplace=True)
 
 
 def _segment(source: Source, directory: Directory, index: int, shape: tuple[int, int, int]) -> Array:
     """Return one strip or tile of this shape (rows, columns, channels)."""
     needed = _packed_bytes(shape, directory)
     count = directory.counts[index] if directory.counts else needed
-    if count > 4 * needed + (1 << 20):
+    if count > LARGEST_RATIO * needed + LARGEST_REST:
         raise UnnamedFileError(
             f"is corrupt: a strip or tile of {needed} bytes is said to be packed into {count}"
         )
@@ -131,7 +161,12 @@ def _unpacked(data: bytes, directory: Directory, shape: tuple[int, int, int], ne
     compression = directory.style.compression
     if compression in _FAX:
         return _fax(data, directory, shape)
-    if compression != NONE:
+    loops = lzw_loops() if compression == LZW else None
+    if loops is not None:
+        data = unpacked_lzw(data, needed, loops).tobytes()
+    elif compression == LZW and not clears_well(data):
+        raise UnnamedFileError(WRONG_CODES)
+    elif compression != NONE:
         # A last strip may be packed as if it were full.
         room = max(needed, _packed_bytes((*directory.segment, shape[2]), directory))
         data = decode_with(getattr(imagecodecs, _CODECS[compression]), data, out=room)

@@ -6,9 +6,8 @@ import itertools
 import math
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,7 +16,7 @@ from filterworks.arguments import Array
 from filterworks.files.exif import ICC
 from filterworks.files.ifd import LONG, LONG8, SHORT, Entry, entry, pack_ifd
 from filterworks.files.page import Described, ImageInfo, icc_for, layout_of
-from filterworks.files.source import UnnamedFileError, encode_with
+from filterworks.files.source import UnnamedFileError
 from filterworks.files.tiff_layout import (
     ADOBE_DEFLATE,
     BASE_SAMPLES,
@@ -27,37 +26,27 @@ from filterworks.files.tiff_layout import (
     LZW,
     MIN_IS_BLACK,
     NONE,
-    PACKBITS,
     RGB,
     SEPARATED,
     YCBCR,
     ZSTD,
+    Run,
     Style,
+    segments_with,
 )  # fmt: skip
+from filterworks.files.tiff_packing import PACKERS, packed_segments
 from filterworks.files.tiff_pixels import is_inverted
 
 SUBFILE, SUB_IFDS = 254, 330
 # What a file begins with, and the only bytes that are written when all others are.
 HEAD = 16
-# Strips and tiles shorter than this are written several at once.
-_SHORT = 32 << 10
 _STRIP_BYTES = 256 << 10
 _MAX_STRIP = 8 << 20
 _BLOCK = 32
 _SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
 # Those that libjpeg writes; files may say what they like.
 _SUBSAMPLINGS = frozenset(((1, 1), (2, 1), (1, 2), (2, 2), (4, 1)))
-Packed = list[tuple[int, bytes | memoryview]]
 _ALPHA_CODES = {"none": (), "premultiplied": (1,), "straight": (2,)}
-# Levels near the libraries' defaults in size and above them in speed.
-_PACKERS: dict[int, tuple[str, dict[str, Any]]] = {
-    LZW: ("lzw_encode", {}),
-    DEFLATE: ("deflate_encode", {"level": 4}),
-    ADOBE_DEFLATE: ("deflate_encode", {"level": 4}),
-    PACKBITS: ("packbits_encode", {}),
-    LZMA: ("lzma_encode", {}),
-    ZSTD: ("zstd_encode", {"level": 3}),
-}
 
 
 @dataclass(frozen=True)
@@ -211,8 +200,9 @@ class TiffSheet:
     def __init__(self, writer: TiffWriter, page: Written, reserved: bool) -> None:
         self._writer, self._page, self._reserved = writer, page, reserved
         self._log: list[tuple[int, int, int]] = []
-        self.unit = _segment_shape(page.shape, page.dtype, page.style)[0]
-        self._pack = _packer(page.dtype, page.style, writer.form.order, writer.quality)
+        self._segment = _segment_shape(page.shape, page.dtype, page.style)
+        self._planes = _grid(page.shape, page.dtype, page.style)[0]
+        self.unit = self._segment[0]
         if reserved:
             self._reserve()
 
@@ -227,42 +217,33 @@ class TiffSheet:
             page.counts[index] = rows * width * pixel
             page.offsets[index] = self._writer.reserve(page.counts[index])
 
-    def pack(self, start: int, rows: Array) -> Packed:
+    def pack(self, start: int, rows: Array) -> list[Run]:
         """Return rows from `start`, the first of a unit, as they are stored; any thread may do this."""
         style = self._page.style
-        first = start // self.unit
         image = rows[..., None] if rows.ndim == 2 else rows
         if is_inverted(style.photometric, rows.dtype):
             image = np.invert(image)
-        _, down, across = _grid(self._page.shape, self._page.dtype, style)
-        width = _segment_shape(self._page.shape, self._page.dtype, style)[1]
-        planes = [image[..., i : i + 1] for i in range(style.samples)] if style.planar else [image]
-        packed = []
-        for number, plane in enumerate(planes):
-            for row in range(0, len(plane), self.unit):
-                index = (number * down + first + row // self.unit) * across
-                for column in range(0, plane.shape[1], width):
-                    part = plane[row : row + self.unit, column : column + width]
-                    packed.append((index + column // width, self._pack(_filled(part, style))))
-        return packed
+        height, width = self._page.shape[:2]
+        segments = segments_with(
+            start, start + len(rows), (height, width), self._segment, self._planes, style.tile is not None
+        )
+        stored = self._page.dtype.newbyteorder(self._writer.form.order)  # type: ignore[arg-type]  # "<" or ">"
+        return packed_segments(image, segments, self._segment, stored, style, self._writer.quality)
 
-    def append(self, packed: Packed) -> None:
+    def append(self, packed: list[Run]) -> None:
         """Write what was packed; the rows of a page must come in order."""
-        if self._reserved:
-            for index, segment in packed:
-                self._writer.file.seek(self._page.offsets[index])
-                self._writer.file.write(segment)
-            return
-        place = self._writer.position
-        for index, segment in packed:
-            self._page.offsets[index], self._page.counts[index] = place, len(segment)
-            self._log.append((index, place, len(segment)))
-            place += len(segment)
-        segments = [segment for _, segment in packed]
-        # Few calls for many small strips; large ones are not copied once more.
-        are_short = place - self._writer.position < _SHORT * len(segments)
-        for data in [b"".join(segments)] if are_short else segments:
-            self._writer.append(data)
+        for run in packed:
+            ends = list(itertools.accumulate(run.sizes, initial=0))
+            if self._reserved:
+                for number, begin, end in zip(run.numbers, ends, ends[1:], strict=False):
+                    self._writer.file.seek(self._page.offsets[number])
+                    self._writer.file.write(run.data[begin:end])
+                continue
+            start = self._writer.position
+            for number, begin, size in zip(run.numbers, ends, run.sizes, strict=False):
+                self._page.offsets[number], self._page.counts[number] = start + begin, size
+                self._log.append((number, start + begin, size))
+            self._writer.append(run.data)
 
     def log(self) -> list[tuple[int, int, int]]:
         """Return number, place and length of the strips or tiles that were written since the last call."""
@@ -297,14 +278,6 @@ class TiffSheet:
         return found, self._writer.form.order
 
 
-def _filled(part: Array, style: Style) -> Array:
-    """Return a contiguous part; a tile at the edge of the image is filled up."""
-    if style.tile and part.shape[:2] != style.tile:
-        height, width = style.tile
-        part = np.pad(part, ((0, height - part.shape[0]), (0, width - part.shape[1]), (0, 0)), "edge")
-    return np.ascontiguousarray(part)
-
-
 def _style_for(page: Described, style: Style, *, cmyk: bool) -> Style:
     """Return `style` with what the pixels do not allow replaced."""
     samples = page.shape[2] if len(page.shape) == 3 else 1
@@ -316,7 +289,7 @@ def _style_for(page: Described, style: Style, *, cmyk: bool) -> Style:
         style = replace(style, photometric=photometric, samples=samples, extra=extra)
     compression = style.compression
     fits_jpeg = page.dtype == np.uint8 and not style.extra
-    if compression not in (NONE, JPEG, *_PACKERS) or (compression == JPEG and not fits_jpeg):
+    if compression not in (NONE, JPEG, *PACKERS) or (compression == JPEG and not fits_jpeg):
         compression = ADOBE_DEFLATE
     photometric = style.photometric
     if photometric == YCBCR and compression != JPEG:
@@ -351,51 +324,6 @@ def _grid(shape: tuple[int, ...], dtype: np.dtype[Any], style: Style) -> tuple[i
     """Return planes, segments down and segments across."""
     height, width = _segment_shape(shape, dtype, style)
     return style.samples if style.planar else 1, -(-shape[0] // height), -(-shape[1] // width)
-
-
-def _packer(
-    dtype: np.dtype[Any], style: Style, order: str, quality: int
-) -> Callable[[Array], bytes | memoryview]:
-    stored = dtype.newbyteorder(order)  # type: ignore[arg-type]  # "<" or ">"
-    if style.compression == JPEG:
-        return partial(_pack_jpeg, style=style, quality=quality)
-    if style.compression == NONE:
-        return lambda part: np.ascontiguousarray(part, stored).reshape(-1).view(np.uint8).data
-    return partial(_pack, style=style, stored=stored)
-
-
-def _pack(part: Array, style: Style, stored: np.dtype[Any]) -> bytes:
-    import imagecodecs
-
-    if style.predictor == 2:
-        part = encode_with(imagecodecs.delta_encode, part, axis=-2)
-    elif style.predictor == 3:
-        part = encode_with(imagecodecs.floatpred_encode, part, axis=-2)
-        # Its most significant bytes come first, whatever the file's byte order.
-        stored = part.dtype
-    name, options = _PACKERS[style.compression]
-    lines = np.ascontiguousarray(part, stored)
-    if style.compression == PACKBITS:
-        # PackBits must not run across rows.
-        codec = imagecodecs.packbits_encode
-        return b"".join(bytes(encode_with(codec, line.tobytes())) for line in lines)
-    return bytes(encode_with(getattr(imagecodecs, name), lines.reshape(-1).view(np.uint8), **options))
-
-
-def _pack_jpeg(part: Array, style: Style, quality: int) -> bytes:
-    import imagecodecs
-
-    options: dict[str, Any] = {"colorspace": "GRAYSCALE", "outcolorspace": "GRAYSCALE"}
-    if part.shape[2] == 3:
-        coded = "YCBCR" if style.photometric == YCBCR else "RGB"
-        options = {"colorspace": "RGB", "outcolorspace": coded}
-        if coded == "YCBCR":
-            options["subsampling"] = style.subsampling
-    elif part.shape[2] == 4:
-        options = {"colorspace": "CMYK", "outcolorspace": "CMYK"}
-    else:
-        part = part[..., 0]
-    return bytes(encode_with(imagecodecs.jpeg8_encode, part, quality, **options))
 
 
 def structure(page: Written, big: bool) -> Iterator[Entry]:

@@ -122,6 +122,8 @@ INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "leading_zeros": (("i64",), "i64", ("call i64 @llvm.ctlz.i64(i64 {0}, i1 false)",)),
     "trailing_zeros": (("i64",), "i64", ("call i64 @llvm.cttz.i64(i64 {0}, i1 false)",)),
     "ones": (("i64",), "i64", ("call i64 @llvm.ctpop.i64(i64 {0})",)),
+    "hidden": (("i64",), "i64", ('call i64 asm "", "=r,0"(i64 {0})',)),
+    "reversed_bytes": (("i64",), "i64", ("call i64 @llvm.bswap.i64(i64 {0})",)),
     "bits_of": (("double",), "i64", ("bitcast double {0} to i64",)),
     "double_of": (("i64",), "double", ("bitcast i64 {0} to double",)),
     "as_double": (("i64",), "double", ("sitofp i64 {0} to double",)),
@@ -141,6 +143,47 @@ INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
         "i64",
         ("getelementptr i8, ptr {0}, i64 {1}", "load i64, ptr {2}, align 1"),
     ),
+    "four_at": (
+        ("i8*", "i64"),
+        "i64",
+        (
+            "getelementptr i8, ptr {0}, i64 {1}",
+            "load i32, ptr {2}, align 1",
+            "zext i32 {3} to i64",
+        ),
+    ),
+    "two_at": (
+        ("i8*", "i64"),
+        "i64",
+        (
+            "getelementptr i8, ptr {0}, i64 {1}",
+            "load i16, ptr {2}, align 1",
+            "zext i16 {3} to i64",
+        ),
+    ),
+    "put_word": (
+        ("i8*", "i64", "i64"),
+        "void",
+        ("getelementptr i8, ptr {0}, i64 {1}", "store i64 {2}, ptr {3}, align 1"),
+    ),
+    "put_four": (
+        ("i8*", "i64", "i64"),
+        "void",
+        (
+            "getelementptr i8, ptr {0}, i64 {1}",
+            "trunc i64 {2} to i32",
+            "store i32 {4}, ptr {3}, align 1",
+        ),
+    ),
+    "put_two": (
+        ("i8*", "i64", "i64"),
+        "void",
+        (
+            "getelementptr i8, ptr {0}, i64 {1}",
+            "trunc i64 {2} to i16",
+            "store i16 {4}, ptr {3}, align 1",
+        ),
+    ),
     "sixteen_digits": (("i8*", "i64", "i64"), "i64", _SIXTEEN_DIGITS),
     "first_digits": (
         ("i64", "i64"),
@@ -156,6 +199,11 @@ INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
         ("double*", "i64"),
         EIGHT,
         ("getelementptr double, ptr {0}, i64 {1}", f"load {EIGHT}, ptr {{2}}, align 8"),
+    ),
+    "put_eight": (
+        ("double*", "i64", EIGHT),
+        "void",
+        ("getelementptr double, ptr {0}, i64 {1}", f"store {EIGHT} {{2}}, ptr {{3}}, align 8"),
     ),
     "eight_of": (
         ("double",),
@@ -202,7 +250,8 @@ INTRINSICS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
 DECLARED = """\
 declare i64 @llvm.ctlz.i64(i64, i1)
 declare i64 @llvm.cttz.i64(i64, i1)
-declare i64 @llvm.ctpop.i64(i64)"""
+declare i64 @llvm.ctpop.i64(i64)
+declare i64 @llvm.bswap.i64(i64)"""
 
 
 def less(a: int, b: int) -> bool:
@@ -230,6 +279,16 @@ def ones(a: int) -> int:
     raise NotImplementedError
 
 
+def reversed_bytes(a: int) -> int:
+    """Return the eight bytes in the opposite order."""
+    raise NotImplementedError
+
+
+def hidden(a: int) -> int:
+    """Return `a`; the compiler does not know that, and makes no branch of what is worked out from it."""
+    raise NotImplementedError
+
+
 def bits_of(value: float) -> int:
     """Return the bits of a double."""
     raise NotImplementedError
@@ -252,6 +311,16 @@ def high_product(a: int, b: int) -> int:
 
 def word_at(text: Bytes, place: int) -> int:
     """Return eight bytes, the first of them the lowest."""
+    raise NotImplementedError
+
+
+def four_at(text: Bytes, place: int) -> int:
+    """Return four bytes, the first of them the lowest, as a number of at least 0."""
+    raise NotImplementedError
+
+
+def two_at(text: Bytes, place: int) -> int:
+    """Return two bytes, the first of them the lowest, as a number of at least 0."""
     raise NotImplementedError
 
 
@@ -333,4 +402,14 @@ def put_eight(line: Doubles, place: int, values: Eight) -> None:
 
 def put_word(text: Bytes, place: int, word: int) -> None:
     """Write eight bytes, the lowest of them first."""
+    raise NotImplementedError
+
+
+def put_four(text: Bytes, place: int, word: int) -> None:
+    """Write the four lowest bytes, the lowest of them first."""
+    raise NotImplementedError
+
+
+def put_two(text: Bytes, place: int, word: int) -> None:
+    """Write the two lowest bytes, the lowest of them first."""
     raise NotImplementedError

@@ -404,19 +404,17 @@ class _Writer(ast.NodeVisitor):
         assert isinstance(node.func, ast.Name)  # noqa: S101  # methods there are none
         name = node.func.id
         given = [self._of(argument) for argument in node.args]
-        if name in ("put_word", "put_eight"):
-            element = given[0][0].removesuffix("*")
-            place = self._value("ptr", f"getelementptr {element}, ptr {given[0][1]}, i64 {given[1][1]}")[1]
-            align = 1 if element == "i8" else 8
-            self._lines.append(f"  store {given[2][0]} {given[2][1]}, ptr {place}, align {align}")
-            return "void", ""
         if name in INTRINSICS:
             kinds, result, steps = INTRINSICS[name]
             if tuple(kind for kind, _ in given) != kinds:
                 raise self._fail(node, f"takes {', '.join(kinds)}")
             names = [one for _, one in given]
             for step in steps:
-                names.append(self._value("", step.format(*names))[1])  # each needs those before
+                written = step.format(*names)  # each needs those before
+                if step.startswith("store"):
+                    self._lines.append(f"  {written}")
+                else:
+                    names.append(self._value("", written)[1])
             return result, names[-1]
         function = self._source.scope.get(name)
         if not isinstance(function, Translated):

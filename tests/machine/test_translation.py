@@ -19,6 +19,8 @@ from filterworks.machine.intrinsics import (
     equal_lanes,
     first_digits,
     first_of,
+    four_at,
+    hidden,
     high_product,
     last_digits,
     last_of,
@@ -29,11 +31,15 @@ from filterworks.machine.intrinsics import (
     places_above_ascii,
     places_of,
     put_eight,
+    put_four,
+    put_two,
     put_word,
+    reversed_bytes,
     running_sums,
     running_sums_back,
     sixteen_digits,
     trailing_zeros,
+    two_at,
     word_at,
 )
 from filterworks.machine.translation import TranslationError, rarely_translated, translated
@@ -116,6 +122,30 @@ def test_small_elements_are_cut_and_extended():
     assert text.tobytes() == b"abcbbcdefghlmnop"
     assert places.tolist() == [9, -9]
     assert numbers.tolist() == [0.5, -0.5]
+
+
+@translated
+def _parts_of_words(text: Bytes, out: Integers) -> None:
+    out[0] = two_at(text, 1)
+    out[1] = four_at(text, 3)
+    out[2] = reversed_bytes(word_at(text, 0))
+    out[3] = hidden(out[0] + 1)
+    put_two(text, 9, 0x1234567)
+    put_four(text, 12, -2)
+
+
+def test_parts_of_words_lie_anywhere():
+    """Nothing beside them is read or written."""
+    text = np.frombuffer(bytes(range(250, 256)) + bytes(range(12)), np.uint8).copy()
+    out = np.zeros(4, np.int64)
+    _parts_of_words.compiled(text[:].ctypes.data, out.ctypes.data)
+    assert out.tolist() == [
+        0xFCFB,
+        0x00FFFEFD,
+        int.from_bytes(b"\xfa\xfb\xfc\xfd\xfe\xff\0\1", "big", signed=True),
+        0xFCFC,
+    ]
+    assert text[9:].tolist() == [0x67, 0x45, 5, 0xFE, 0xFF, 0xFF, 0xFF, 10, 11]
 
 
 @translated
