@@ -58,6 +58,8 @@ class Operation:
         Whether a result on the scale of the data may leave their range; or a function that tells.
     is_correlation
         Whether it is one correlation, with a kernel that the parameters alone decide.
+    is_separable
+        Whether it is a correlation with one factor along each axis.
     """
 
     function: Callable[..., Array]
@@ -65,6 +67,7 @@ class Operation:
     signed: bool | Callable[[Parameters], bool] = False
     exceeds: bool | Callable[[Parameters], bool] = False
     is_correlation: bool = False
+    is_separable: bool = False
 
     @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
@@ -150,10 +153,12 @@ def _unbounded(parameters: Parameters, ndim: int) -> Reach:
     return (math.inf,) * ndim
 
 
+_SEPARABLE: Any = {"is_correlation": True, "is_separable": True}
+
 OPERATIONS: dict[str, Operation] = {
-    "mean": Operation(filters.mean, _half("size"), is_correlation=True),
-    "gaussian": Operation(filters.gaussian, _of_sigma(), _is_derivative, is_correlation=True),
-    "binomial": Operation(filters.binomial, _half("size"), is_correlation=True),
+    "mean": Operation(filters.mean, _half("size"), **_SEPARABLE),
+    "gaussian": Operation(filters.gaussian, _of_sigma(), _is_derivative, **_SEPARABLE),
+    "binomial": Operation(filters.binomial, _half("size"), **_SEPARABLE),
     "disk": Operation(filters.disk, _of_kernel("disk"), is_correlation=True),
     "motion": Operation(filters.motion, _of_kernel("motion"), is_correlation=True),
     "median": Operation(filters.median, _half("size")),

@@ -24,6 +24,9 @@ _REACHES = 16
 _WIDE = 8 << 20
 # Where rows are stored together in more samples than these, a page is decoded as a whole.
 _APART = 32 << 20
+# A page of no more samples that is held anyway is filtered in one piece where the chain needs nothing in
+# between, and no result looks farther than so many rows and columns.
+_WHOLE, _NEAR = 1 << 26, 16
 # Bytes that one sample takes while it is filtered: the pixel, floats, a result.
 WORK_BYTES = 16
 
@@ -66,6 +69,13 @@ class Rendering:
     def wraps(self) -> bool:
         """Whether the outside is found at the other end of the image, beyond the reach."""
         return "wrap" in self.boundaries
+
+    @cached_property
+    def is_light(self) -> bool:
+        """Whether the chain is one step that takes little time and no memory but for its result."""
+        is_one = len(self.chain.steps) == 1 and self.chain.steps[0].operation.is_separable
+        scales = self.how == "clip" and not self.chain.may_exceed and not self.chain.is_signed
+        return is_one and scales and self.apply is None and max(self.chain.reach) <= _NEAR
 
     @cached_property
     def _compute(self) -> Apply:
@@ -117,19 +127,22 @@ class Grid:
     wrapped
         How many columns lie around a block that wraps around; its rows to read are then counted without
         end. None where the boundary is local.
+    work_bytes
+        What one sample takes while it is filtered.
     """
 
     rows: tuple[Band, ...]
     columns: tuple[Band, ...]
     wrapped: int | None = None
+    work_bytes: int = WORK_BYTES
 
     def memory(self, shape: tuple[int, ...], dtype: np.dtype[Any], threads: int) -> int:
         """Return about how many bytes are held at once while the page is filtered."""
         per_pixel: int = shape[2] if len(shape) == 3 else 1
         band, block = self._largest
-        work: int = band * (block + 2 * (self.wrapped or 0)) * per_pixel * WORK_BYTES
+        work: int = band * (block + 2 * (self.wrapped or 0)) * per_pixel * self.work_bytes
         held: int = band * shape[1] * per_pixel * dtype.itemsize
-        return threads * work + (3 + 2 * threads) * held
+        return threads * work + (1 if self.is_whole else 3 + 2 * threads) * held
 
     @cached_property
     def is_whole(self) -> bool:
@@ -143,8 +156,19 @@ class Grid:
         return tall, wide
 
 
-def grid(shape: tuple[int, ...], stored: int, rendering: Rendering, unit: int = 1) -> Grid:
+def is_plain(page: Raster) -> bool:
+    """Return whether a page is held in memory, and its colours are filtered as they are."""
+    is_narrow = page.dtype.kind == "f" or page.dtype.itemsize <= 2
+    return isinstance(page, Page) and page.alpha == "none" and is_narrow
+
+
+def grid(
+    shape: tuple[int, ...], stored: int, rendering: Rendering, unit: int = 1, *, plain: bool = False
+) -> Grid:
     """Return how to cut a page of which so many rows are `stored` together, and of its result `unit`."""
+    if plain and rendering.is_light and math.prod(shape) <= _WHOLE:
+        rows, columns = (slice(0, size) for size in shape[:2])
+        return Grid(((rows, rows, rows),), ((columns, columns, columns),), work_bytes=0)
     reach: tuple[float, ...] = rendering.chain.reach
     if rendering.wraps and (len(rendering.boundaries) > 1 or math.isinf(max(reach))):
         # What lies outside for one operation is found at the other end of the result of another.
@@ -218,7 +242,7 @@ def render(
     MissingDataError
         If NaN would have to become an integer.
     """
-    cut = cut or grid(page.shape, page.unit, rendering, sheet.unit)
+    cut = cut or grid(page.shape, page.unit, rendering, sheet.unit, plain=is_plain(page))
     if rendering.how == "stretch" and rendering.limits is None:
         rendering = replace(rendering, limits=_limits(page, rendering, cut, threads))
     clipped = 0

@@ -22,6 +22,7 @@ def small(monkeypatch):
     """Bands and blocks of a few thousand samples, so that small images have many of both."""
     monkeypatch.setattr(module, "BAND", 1500)
     monkeypatch.setattr(module, "_WIDE", 1500)
+    monkeypatch.setattr(module, "_WHOLE", 0)
 
 
 class Kept:
@@ -146,6 +147,21 @@ def test_the_grid_does_not_look_at_memory_or_threads():
         assert cut.memory(page.shape, page.dtype, 2) > cut.memory(page.shape, page.dtype, 1)
         assert [write.start for _, _, write in cut.rows[1:]] == [write.stop for _, _, write in cut.rows[:-1]]
         assert all(write.start % 256 == 0 for _, _, write in cut.rows)
+
+
+def test_a_page_that_is_held_is_filtered_in_one_piece_by_what_needs_nothing_in_between(monkeypatch):
+    page = Page(np.random.default_rng(2).integers(0, 256, (1500, 1200, 3), np.uint8))
+    text = "gaussian:sigma=2"
+    cut = grid(page.shape, 1, Rendering(Chain.parse(text), "clip"), plain=True)
+    assert cut.is_whole
+    assert cut.memory(page.shape, page.dtype, 1) == page.pixels.nbytes
+    one, _, _ = rendered(page, text)
+    monkeypatch.setattr(module, "_WHOLE", 0)
+    assert not grid(page.shape, 1, Rendering(Chain.parse(text), "clip"), plain=True).is_whole
+    assert rendered(page, text, threads=2)[0].tobytes() == one.tobytes()
+    monkeypatch.undo()
+    for other in ("sobel", "gaussian:sigma=5", "gaussian:sigma=2 | mean", "unsharp_mask", "disk:radius=2"):
+        assert not grid(page.shape, 1, Rendering(Chain.parse(other), "clip"), plain=True).is_whole
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
