@@ -444,7 +444,8 @@ def test_no_space_left_is_told_and_mended_by_the_next_run(photos, tmp_path, comm
     try:
         result = command("images", photos, "-o", disk / "out", "-f", "gaussian:sigma=1", "--json")
         assert result.code == 1
-        assert any("space" in entry["error"] or "full" in entry["error"] for entry in result.json["failed"])
+        errors = [entry["error"] for entry in result.json["failed"]]
+        assert any("space" in error or "full" in error for error in errors), errors
         subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
         assert command("images", photos, "-o", disk / "out", "-f", "gaussian:sigma=1").code == 0
         command("images", photos, "-o", tmp_path / "whole", "-f", "gaussian:sigma=1")

@@ -105,3 +105,14 @@ def test_what_is_smaller_than_a_tile_goes_the_other_way(both, shape):
     expected, found, was_fused = both(x)
     assert not was_fused
     assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32])
+@pytest.mark.parametrize("dtype", ["u1", "f4", "f8"])
+def test_narrower_vectors(both, vector_bytes, dtype, monkeypatch):
+    for module in ("machine.loops", "machine.unrolled", "engine.taps", "engine.fused"):
+        monkeypatch.setattr(f"filterworks.{module}.vector_bytes", lambda: vector_bytes)
+    x = (RNG.random((45, 300)) * 250).astype(dtype)
+    expected, found, was_fused = both(x, boundary="mirror")
+    assert was_fused
+    assert found.tobytes() == expected.tobytes()
