@@ -10,6 +10,7 @@ import math
 import operator
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
@@ -282,6 +283,40 @@ def _saturate_small(values: Array, dtype: np.dtype[Any]) -> Array:
 
     depth = {"u1": cv2.CV_8U, "i1": cv2.CV_8S, "u2": cv2.CV_16U, "i2": cv2.CV_16S}[dtype.str[1:]]
     return np.asarray(cv2.addWeighted(flat, 1.0, flat, 0.0, 0.0, dtype=depth)).reshape(values.shape)
+
+
+def saturate_counted(values: Array, dtype: np.dtype[Any], *, absolute: bool = False) -> tuple[Array, int]:
+    """Return what :func:`saturate` does, and how many values were outside of the range of `dtype`.
+
+    Raises
+    ------
+    MissingDataError
+        If `values` holds NaN, which no integer can represent.
+
+    Examples
+    --------
+    >>> saturate_counted(np.array([-3.0, 0.5, 255.4, 300.0]), np.dtype("uint8"))
+    (array([  0,   0, 255, 255], dtype=uint8), 2)
+    """
+    if dtype.itemsize <= 2 and values.dtype in (np.float32, np.float64):
+        from filterworks.machine import pointwise  # only where there is something to convert
+        from filterworks.machine.compiler import CompilerError
+
+        if pointwise.is_ready():
+            flat, out = np.ascontiguousarray(values), np.empty(values.shape, dtype)
+            with suppress(CompilerError):
+                outside, missing = pointwise.write_counted(flat, out, absolute=absolute)
+                if not missing:
+                    return out, outside
+    low, high = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+    found = least, greatest = extremes(values)
+    if absolute:
+        least, greatest = 0.0, max(-least, greatest)
+    outside = 0
+    if least < low - 0.5 or greatest > high + 0.5:
+        shown = np.abs(values) if absolute else values
+        outside = int(np.count_nonzero((shown < low - 0.5) | (shown > high + 0.5)))
+    return saturate(values, dtype, found, absolute=absolute), outside
 
 
 def _magnitudes(values: Array) -> Array:

@@ -320,21 +320,23 @@ class Chain:
             except ArgumentError as error:
                 raise ArgumentError(f"{one.name}: {error}") from None
 
-    def __call__(self, x: ArrayLike, *, axes: Axes = None) -> Array:
+    def __call__(self, x: ArrayLike, *, axes: Axes = None, floats: bool = False) -> Array:
         """Return the result of all operations on `x` along `axes` (None: all of them).
+
+        `floats`: that of integers is not rounded and saturated.
 
         The engines are chosen by the operations and the data alone, whatever was computed before: a chain
         gives the same integers in memory, band by band, and on any machine of a cluster.
         """
-        key = (x.shape, x.dtype, axes) if type(x) is np.ndarray and type(axes) is tuple else None
+        key = (x.shape, x.dtype, axes, floats) if type(x) is np.ndarray and type(axes) is tuple else None
         run = self._runs.get(key)
         if run is not None and not is_traced():
             return run(x)
         with expecting_many():
             array = as_signal(x)
             if key is None or array is not x or key in self._runs or is_traced():
-                return self._applied(array, axes)
-            return self._applied_first(key, array, axes)
+                return self._applied(array, axes, floats)
+            return self._applied_first(key, array)
 
     def __reduce__(self) -> tuple[type[Chain], tuple[tuple[Step, ...]]]:
         # What is remembered is of this process.
@@ -342,13 +344,13 @@ class Chain:
 
     @cached_property
     def _runs(self) -> dict[Any, Callable[[Any], Array] | None]:
-        """What computes all data of a shape, a dtype and axes; None: each has to be looked at."""
+        """What computes all data of one kind; None: each has to be looked at."""
         return {}
 
-    def _applied_first(self, key: Any, array: Array, axes: Axes) -> Array:
+    def _applied_first(self, key: Any, array: Array) -> Array:
         """Return the result, and remember what computes it if the chain is one correlation."""
         with tracing() as trace:
-            result = self._applied(array, axes)
+            result = self._applied(array, *key[2:])
         run = None
         if len(self.steps) == len(trace.calls) == 1 and self.steps[0].operation.is_correlation:
             request, data, made = trace.calls[0]
@@ -360,9 +362,9 @@ class Chain:
             self._runs[key] = run
         return result
 
-    def _applied(self, array: Array, axes: Axes) -> Array:
+    def _applied(self, array: Array, axes: Axes, floats: bool) -> Array:
         along = as_axes(axes, array.ndim)
-        if len(self.steps) == 1:
+        if len(self.steps) == 1 and not floats:
             return self.steps[0](array, axes=along)
         result = array
         for one in self.steps:
@@ -371,7 +373,7 @@ class Chain:
                 if one.is_signed
                 else one(result, axes=along, dtype=float_dtype(result))
             )
-        keeps = array.dtype.kind in "iu" and not self.is_signed
+        keeps = array.dtype.kind in "iu" and not self.is_signed and not floats
         return saturate(result, array.dtype) if keeps else result
 
     def __str__(self) -> str:

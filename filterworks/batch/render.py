@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from filterworks.arguments import Array, compute_dtype, extremes, saturate
+from filterworks.arguments import Array, compute_dtype, saturate_counted
 from filterworks.bands import BAND, bands
 from filterworks.batch.flow import Band, Flow
 from filterworks.boundaries import as_boundary
@@ -78,6 +78,12 @@ class Rendering:
         return is_one and scales and self.apply is None and max(self.chain.reach) <= _NEAR
 
     @cached_property
+    def _reads_integers(self) -> bool:
+        """Whether the chain gives the floats of integers without their being made floats before."""
+        leaves = self.chain.is_signed or self.chain.may_exceed
+        return self.apply is None and len(self.chain.steps) == 1 and leaves
+
+    @cached_property
     def _compute(self) -> Apply:
         return self.apply or partial(self.chain, axes=self.axes)
 
@@ -97,6 +103,8 @@ class Rendering:
             return premultiplied(pixels, compute)
         if pixels.dtype.kind in "iu" and (self.how != "clip" or self.chain.may_exceed):
             # Integers would come back rounded and saturated before their range is looked at.
+            if self._reads_integers:
+                return self.chain(pixels, axes=self.axes, floats=True), None
             pixels = pixels.astype(compute_dtype(pixels.dtype))
         return compute(pixels), None
 
@@ -394,11 +402,4 @@ def to_pixels(
     absolute = how == "abs"
     if not whole:
         return (np.abs(values) if absolute else values).astype(dtype, copy=False), 0
-    found = least, greatest = extremes(values)
-    if absolute:
-        least, greatest = 0.0, max(-least, greatest)
-    clipped = 0
-    if least < low - 0.5 or greatest > top + 0.5:
-        shown = np.abs(values) if absolute else values
-        clipped = int(np.count_nonzero((shown < low - 0.5) | (shown > top + 0.5)))
-    return saturate(values, dtype, found, absolute=absolute), clipped
+    return saturate_counted(values, dtype, absolute=absolute)

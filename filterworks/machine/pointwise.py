@@ -83,6 +83,66 @@ def _rounded(work: DType, out: DType, lanes: int) -> Loop:
     return compiled(code)
 
 
+def write_counted(values: Floats, out: NDArray[Any], *, absolute: bool) -> tuple[int, int]:
+    """Write values, or their magnitudes, as :func:`write_rounded` does, and count while at it.
+
+    Returns
+    -------
+    int
+        How many lay outside of the range of the dtype.
+    int
+        How many were NaN; what stands there instead means nothing.
+
+    Examples
+    --------
+    >>> out = np.empty(4, np.uint8)
+    >>> write_counted(np.array([-2.6, 2.5, 300.0, np.nan]), out, absolute=True), out[:3]
+    ((1, 1), array([  3,   2, 255], dtype=uint8))
+    """
+    size, counts = np.array([values.size], np.int64), np.zeros(2, np.int64)
+    loop = _counted(values.dtype, out.dtype, absolute, vector_bytes() // values.itemsize)
+    loop(out.ctypes.data, values.ctypes.data, counts.ctypes.data, size.ctypes.data)
+    outside, missing = counts.tolist()
+    return outside, missing
+
+
+@cache
+def _counted(work: DType, out: DType, absolute: bool, lanes: int) -> Loop:
+    code = Function(f"counted_{work}_{out}", ("p_out", "p_in", "p_counts"), ("size",))
+    kind, info = kind_of(work), np.iinfo(out)
+    whole = code.value(f"and i64 %size, {-lanes}")
+    for begin, stop, width in (("0", whole, lanes), (whole, "%size", 1)):
+        vector, marks = vector_of(kind, width), vector_of("i1", width)
+        suffix = f"{f'v{width}' if width > 1 else ''}f{8 * work.itemsize}"
+        low, high = (
+            f"{edge:.6e}" if width == 1 else f"splat ({kind} {edge:.6e})"
+            for edge in (info.min - 0.5, info.max + 0.5)
+        )
+        with code.loop(begin, stop, width) as i:
+            value = load_as(code, work, work, code.at(kind, "%p_in", i), width)
+            if absolute:
+                value = code.call(vector, f"llvm.fabs.{suffix}", (vector, value))
+            below = code.value(f"fcmp olt {vector} {value}, {low}")
+            above = code.value(f"fcmp ogt {vector} {value}, {high}")
+            outside = code.value(f"or {marks} {below}, {above}")
+            missing = code.value(f"fcmp uno {vector} {value}, {value}")
+            for index, found in enumerate((outside, missing)):
+                _count(code, found, code.at("i64", "%p_counts", index), width)
+            value = code.value(f"select {marks} {missing}, {vector} zeroinitializer, {vector} {value}")
+            store_as(code, work, out, value, code.at(kind_of(out), "%p_out", i), width)
+    return compiled(code)
+
+
+def _count(code: Function, marks: str, pointer: str, lanes: int) -> None:
+    """Add the number of marks that are set to what stands at an address."""
+    if lanes == 1:
+        bits = code.value(f"zext i1 {marks} to i64")
+    else:
+        packed = code.value(f"bitcast <{lanes} x i1> {marks} to i{lanes}")
+        bits = code.call("i64", "llvm.ctpop.i64", ("i64", code.value(f"zext i{lanes} {packed} to i64")))
+    code.store("i64", code.add(code.load("i64", pointer), bits), pointer)
+
+
 def write_sharpened(
     data: NDArray[Any], blurred: Floats, strength: float, least: float, out: NDArray[Any]
 ) -> None:

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from filterworks.arguments import saturate
+from filterworks.arguments import saturate, saturate_counted
+from filterworks.errors import MissingDataError
 from filterworks.filters import unsharp_mask
 from filterworks.filters.edges import _length
 from filterworks.machine import pointwise
@@ -57,6 +58,31 @@ def test_sharpening_gives_the_bits_of_numpy(dtype, out, threshold, monkeypatch):
         results.append((one.dtype, one.tobytes()))
         monkeypatch.undo()
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("out", DEPTHS)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_what_lies_outside_is_counted(dtype, out, absolute, monkeypatch):
+    rng = np.random.default_rng(3)
+    values = (rng.integers(-140_000, 140_000, (7, 173)) / 2).astype(dtype)
+    values[:4] /= 256
+    info = np.iinfo(out)
+    edges = [info.min - 0.5, info.max + 0.5, info.max + 0.6, info.min - 0.6, np.inf, -np.inf, -0.0]
+    values[5, :7] = edges
+    results = []
+    for is_ready in (True, False):
+        monkeypatch.setattr(pointwise, "is_ready", lambda is_ready=is_ready: is_ready)
+        values[2, 9] = 1
+        made, outside = saturate_counted(values[:, 1:], np.dtype(out), absolute=absolute)
+        results.append((made.tobytes(), outside))
+        values[2, 9] = np.nan
+        with pytest.raises(MissingDataError):
+            saturate_counted(values, np.dtype(out), absolute=absolute)
+    values[2, 9] = 1
+    shown = np.abs(values[:, 1:].astype(np.float64)) if absolute else values[:, 1:].astype(np.float64)
+    assert results[0] == results[1]
+    assert results[0][1] == np.sum((shown < info.min - 0.5) | (shown > info.max + 0.5))
 
 
 def test_without_the_compiler_the_bits_are_the_same(monkeypatch):
