@@ -15,6 +15,7 @@ from filterworks.bands import BAND, bands
 from filterworks.batch.flow import Band, Flow
 from filterworks.boundaries import as_boundary
 from filterworks.files import Alpha, Page, Raster, Sheet, whole
+from filterworks.machine.compiler import obstacle
 from filterworks.operations import Chain
 
 Apply = Callable[[Array], Array]
@@ -25,8 +26,8 @@ _WIDE = 8 << 20
 # Where rows are stored together in more samples than these, a page is decoded as a whole.
 _APART = 32 << 20
 # A page of no more samples that is held anyway is filtered in one piece where the chain needs nothing in
-# between, and no result looks farther than so many rows and columns.
-_WHOLE, _NEAR = 1 << 26, 16
+# between, and no result looks farther than so many rows and columns, and colours are few.
+_WHOLE, _NEAR, _CHANNELS = 1 << 26, 16, 8
 # Bytes that one sample takes while it is filtered: the pixel, floats, a result.
 WORK_BYTES = 16
 
@@ -72,10 +73,13 @@ class Rendering:
 
     @cached_property
     def is_light(self) -> bool:
-        """Whether the chain is one step that takes little time and no memory but for its result."""
-        is_one = len(self.chain.steps) == 1 and self.chain.steps[0].operation.is_separable
+        """Whether the chain is one step of little work and, compiled, no memory but for its result."""
+        steps = self.chain.steps
+        is_one = len(steps) == 1 and steps[0].operation.is_separable and self.apply is None
         scales = self.how == "clip" and not self.chain.may_exceed and not self.chain.is_signed
-        return is_one and scales and self.apply is None and max(self.chain.reach) <= _NEAR
+        # To leave samples out takes the sums of weights besides.
+        omits = "omit" in self.boundaries or dict(steps[0].parameters).get("nan_policy") == "omit"
+        return is_one and scales and not omits and max(self.chain.reach) <= _NEAR
 
     @cached_property
     def _reads_integers(self) -> bool:
@@ -150,7 +154,7 @@ class Grid:
         band, block = self._largest
         work: int = band * (block + 2 * (self.wrapped or 0)) * per_pixel * self.work_bytes
         held: int = band * shape[1] * per_pixel * dtype.itemsize
-        return threads * work + (1 if self.is_whole else 3 + 2 * threads) * held
+        return threads * work + (3 + 2 * threads if self.work_bytes else 1) * held
 
     @cached_property
     def is_whole(self) -> bool:
@@ -165,9 +169,10 @@ class Grid:
 
 
 def is_plain(page: Raster) -> bool:
-    """Return whether a page is held in memory, and its colours are filtered as they are."""
-    is_narrow = page.dtype.kind == "f" or page.dtype.itemsize <= 2
-    return isinstance(page, Page) and page.alpha == "none" and is_narrow
+    """Return whether a page is held in memory, and its colours are filtered together and as they are."""
+    is_read = page.dtype.itemsize >= 4 if page.dtype.kind == "f" else page.dtype.itemsize <= 2
+    is_narrow = math.prod(page.shape[2:]) < _CHANNELS
+    return isinstance(page, Page) and page.alpha == "none" and is_read and is_narrow
 
 
 def grid(
@@ -176,7 +181,8 @@ def grid(
     """Return how to cut a page of which so many rows are `stored` together, and of its result `unit`."""
     if plain and rendering.is_light and math.prod(shape) <= _WHOLE:
         rows, columns = (slice(0, size) for size in shape[:2])
-        return Grid(((rows, rows, rows),), ((columns, columns, columns),), work_bytes=0)
+        work_bytes = 0 if obstacle() is None else WORK_BYTES
+        return Grid(((rows, rows, rows),), ((columns, columns, columns),), work_bytes=work_bytes)
     reach: tuple[float, ...] = rendering.chain.reach
     if rendering.wraps and (len(rendering.boundaries) > 1 or math.isinf(max(reach))):
         # What lies outside for one operation is found at the other end of the result of another.

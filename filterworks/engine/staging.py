@@ -148,9 +148,11 @@ class Tables:
 
     def rows_of(self, step: int) -> Table:
         """Return the offset of each padded row, -1 outside, for rows that are `step` numbers apart."""
-        if step not in self._steps:
-            self._steps = {step: np.where(self._rows < 0, -1, self._rows * step)}
-        return self._steps[step]
+        found = self._steps.get(step)
+        if found is None:
+            found = np.where(self._rows < 0, -1, self._rows * step)
+            self._steps = {step: found}
+        return found
 
 
 def _with_inner(places: Table, inner: int) -> Table:

@@ -14,6 +14,8 @@ from filterworks.arguments import Array
 _CLEAR, _END = 256, 257
 # Codes between two clearings at most, and those that are looked at first: some clear after every few.
 _MOST, _FEW = 4863, 32
+# Clearings that are nothing special, however little is packed.
+_CLEARINGS = 64
 
 
 def _widths(is_old: bool) -> NDArray[np.int64]:
@@ -27,14 +29,21 @@ _WIDTHS = {is_old: _widths(is_old) for is_old in (False, True)}
 _PLACES = {is_old: np.cumsum(widths) - widths for is_old, widths in _WIDTHS.items()}
 
 
-def clears_well(data: bytes) -> bool:
-    """Whether every clearing is followed by the code of a byte, or by nothing."""
+def clears_well(data: bytes, needed: int) -> bool:
+    """Whether every clearing is followed by the code of a byte, or by nothing.
+
+    Neither is well that there are many more clearings than `needed` bytes take: each is looked at.
+    """
     is_old = len(data) > 1 and data[0] == 0 and data[1] & 1 == 1
     given = np.frombuffer(data + bytes(2), np.uint8).astype(np.int64)
     shifts = (0, 8, 16) if is_old else (16, 8, 0)
     words = given[:-2] << shifts[0] | given[1:-1] << shifts[1] | given[2:] << shifts[2]
     bit: int | None = 9
+    left = _CLEARINGS + needed // _FEW
     while bit is not None:
+        left -= 1
+        if left < 0:
+            return False
         for count in (_FEW, _MOST):
             codes, places = _codes(words, bit, count, is_old)
             ends = np.flatnonzero((codes == _CLEAR) | (codes == _END))

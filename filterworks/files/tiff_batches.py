@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +29,20 @@ _GAP = 4096
 _SAVED_BY_BYTE, _SAVED_BY_SEGMENT = 8e-9, 1e-5
 # Segments shorter than this many bytes are restored together; of longer ones NumPy does each as fast.
 _SHORT = 32 << 10
-# More packed bytes than this for an unpacked one, and besides, are no real segment.
-LARGEST_RATIO, LARGEST_REST = 4, 1 << 20
+# More packed bytes than this for an unpacked one, and besides, are no real segment. LZW has no tables of its
+# own, and many segments may claim the same bytes.
+_LARGEST_RATIO, _LARGEST_REST, _LARGEST_REST_OF_LZW = 4, 1 << 20, 1 << 12
 WRONG_CODES = "is corrupt: a strip or tile holds LZW codes that there cannot be"
 # Kinds of samples that each predictor is for.
 _PREDICTED = {1: "iuf", 2: "iu", 3: "f"}
 Integers = NDArray[np.int64]
 Decoder = Callable[..., Any]
+Sizes = TypeVar("Sizes", int, Integers)
+
+
+def largest(needed: Sizes, compression: int) -> Sizes:
+    """Return into how many bytes so many may be said to be packed."""
+    return _LARGEST_RATIO * needed + (_LARGEST_REST_OF_LZW if compression == LZW else _LARGEST_REST)
 
 
 @dataclass
@@ -144,6 +151,7 @@ class _Reader:
         self._line = directory.segment[1] * image.strides[2]
         self._needed = segments.stored_rows * self._line
         style = directory.style
+        self._compression = style.compression
         # Predicted floating-point numbers begin with their most significant bytes, whatever the byte order.
         is_swapped = not directory.stored.isnative and style.predictor != 3
         self._shape = np.array(
@@ -156,7 +164,7 @@ class _Reader:
         left: list[int] = []
         for span in self._spans():
             # What claims to be packed into far too much is refused elsewhere, before it is read.
-            if (self._counts[span] > LARGEST_RATIO * self._needed[span] + LARGEST_REST).any():
+            if (self._counts[span] > largest(self._needed[span], self._compression)).any():
                 left += range(span.start, span.stop)
             else:
                 left += self._read(span)

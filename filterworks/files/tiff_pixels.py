@@ -14,9 +14,8 @@ from filterworks.files import jpeg
 from filterworks.files.lzw_check import clears_well
 from filterworks.files.source import Source, UnnamedFileError, decode_with
 from filterworks.files.tiff_batches import (
-    LARGEST_RATIO,
-    LARGEST_REST,
     WRONG_CODES,
+    largest,
     lzw_loops,
     read_segments,
     unpacked_lzw,
@@ -130,7 +129,7 @@ def _segment(source: Source, directory: Directory, index: int, shape: tuple[int,
     """Return one strip or tile of this shape (rows, columns, channels)."""
     needed = _packed_bytes(shape, directory)
     count = directory.counts[index] if directory.counts else needed
-    if count > LARGEST_RATIO * needed + LARGEST_REST:
+    if count > largest(needed, directory.style.compression):
         raise UnnamedFileError(
             f"is corrupt: a strip or tile of {needed} bytes is said to be packed into {count}"
         )
@@ -164,7 +163,7 @@ def _unpacked(data: bytes, directory: Directory, shape: tuple[int, int, int], ne
     loops = lzw_loops() if compression == LZW else None
     if loops is not None:
         data = unpacked_lzw(data, needed, loops).tobytes()
-    elif compression == LZW and not clears_well(data):
+    elif compression == LZW and not clears_well(data, needed):
         raise UnnamedFileError(WRONG_CODES)
     elif compression != NONE:
         # A last strip may be packed as if it were full.

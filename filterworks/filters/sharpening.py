@@ -73,6 +73,8 @@ def _sharpened(
     is_small = dtype.kind in "iu" and dtype.itemsize <= 2 and array.dtype.kind in "iub"
     if not (is_small and amounts[0] < _MODEST) and dtype != blurred.dtype:
         return None
+    if blurred.dtype.itemsize not in (4, 8) or blurred.dtype.kind != "f":
+        return None
     if array.dtype.kind not in "iubf" or np.result_type(array, blurred) != blurred.dtype:
         return None
     if not array.flags.c_contiguous or not pointwise.is_ready():

@@ -160,7 +160,20 @@ def test_a_page_that_is_held_is_filtered_in_one_piece_by_what_needs_nothing_in_b
     assert not grid(page.shape, 1, Rendering(Chain.parse(text), "clip"), plain=True).is_whole
     assert rendered(page, text, threads=2)[0].tobytes() == one.tobytes()
     monkeypatch.undo()
-    for other in ("sobel", "gaussian:sigma=5", "gaussian:sigma=2 | mean", "unsharp_mask", "disk:radius=2"):
+    monkeypatch.setattr(module, "obstacle", lambda: "for this test")
+    uncompiled = grid(page.shape, 1, Rendering(Chain.parse(text), "clip"), plain=True)
+    assert uncompiled.is_whole
+    assert uncompiled.memory(page.shape, page.dtype, 1) > 16 * page.pixels.nbytes
+    monkeypatch.undo()
+    for other in (
+        f"{text},boundary=omit",
+        f"{text},nan_policy=omit",
+        "sobel",
+        "gaussian:sigma=5",
+        "gaussian:sigma=2 | mean",
+        "unsharp_mask",
+        "disk:radius=2",
+    ):
         assert not grid(page.shape, 1, Rendering(Chain.parse(other), "clip"), plain=True).is_whole
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from filterworks.errors import FileError
 from filterworks.files import open_image, tiff_batches, tiff_loops, write_image
 from filterworks.files.lzw import BEFORE, BEHIND, FINE, SHORT, STRINGS, WRONG
+from filterworks.files.lzw_check import clears_well
 from filterworks.machine.compiler import obstacle
 
 compiled = pytest.mark.skipif(obstacle() is not None, reason="nothing can be compiled here")
@@ -377,3 +378,24 @@ def test_a_small_image_does_not_wait_for_the_compiler_to_be_written(tmp_path: Pa
     )
     arguments = [sys.executable, "-c", program, str(tmp_path / "in.tif"), str(tmp_path / "out.tif")]
     subprocess.run(arguments, check=True)
+
+
+def test_many_strips_that_claim_the_same_many_bytes_are_refused(tmp_path, way):
+    """Else each of them would be read to its end: hours, for a file of a megabyte."""
+    path = tmp_path / "bomb.tif"
+    tifffile.imwrite(path, np.zeros((500, 1), np.uint8), compression="lzw", rowsperstrip=1)
+    start = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(bytes([0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02, 0x01]) * (1 << 17))
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags["StripOffsets"].overwrite([start] * 500)
+        tiff.pages[0].tags["StripByteCounts"].overwrite([1 << 20] * 500, dtype="I")
+    with pytest.raises(FileError, match="is said to be packed into"), open_image(path) as reader:
+        list(reader.pages())
+
+
+def test_more_clearings_than_bytes_are_not_well_where_nothing_is_compiled():
+    clears = bytes([0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02, 0x01, 0x00]) * 400
+    assert not clears_well(clears, 1)
+    assert clears_well(clears[:40], 1)
+    assert clears_well(imagecodecs.lzw_encode(bytes(range(256)) * 400), 256 * 400)

@@ -9,6 +9,7 @@ from filterworks.errors import MissingDataError
 from filterworks.filters import unsharp_mask
 from filterworks.filters.edges import _length
 from filterworks.machine import pointwise
+from filterworks.machine.compiler import obstacle
 
 DEPTHS = {"uint8": cv2.CV_8U, "int8": cv2.CV_8S, "uint16": cv2.CV_16U, "int16": cv2.CV_16S}
 
@@ -45,7 +46,7 @@ def test_rounding(dtype, out, size):
 
 
 @pytest.mark.parametrize("dtype", ["?", "u1", "i2", "u2", "i4", "f2", "f4", "f8"])
-@pytest.mark.parametrize("out", [None, "u1", "i2", "f4", "f8"])
+@pytest.mark.parametrize("out", [None, "u1", "i2", "f2", "f4", "f8"])
 @pytest.mark.parametrize("threshold", [0, 7.3])
 def test_sharpening_gives_the_bits_of_numpy(dtype, out, threshold, monkeypatch):
     x = (np.random.default_rng(1).random((41, 53)) * 200 - (0 if dtype[0] in "?u" else 100)).astype(dtype)
@@ -58,6 +59,7 @@ def test_sharpening_gives_the_bits_of_numpy(dtype, out, threshold, monkeypatch):
         results.append((one.dtype, one.tobytes()))
         monkeypatch.undo()
     assert results[0] == results[1]
+    assert obstacle() is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
