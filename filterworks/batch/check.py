@@ -11,7 +11,8 @@ import numpy as np
 
 from filterworks.arguments import Array, compute_dtype
 from filterworks.batch.flow import Band
-from filterworks.batch.render import Limits, Rendering
+from filterworks.batch.pixels import Limits
+from filterworks.batch.render import Rendering
 from filterworks.files import Raster
 from filterworks.operations import Chain
 

@@ -10,7 +10,7 @@ import numpy as np
 from filterworks.arguments import Array, saturate
 from filterworks.bands import BAND, bands
 from filterworks.batch.flow import Flow
-from filterworks.batch.render import premultiplied, to_pixels
+from filterworks.batch.pixels import premultiplied, to_pixels
 from filterworks.files import Page, Raster, Sheet
 from filterworks.files.tiff import reopened
 from filterworks.files.tiff_writer import TiffSheet

@@ -15,7 +15,8 @@ from filterworks.arguments import Array
 from filterworks.bands import BAND, bands
 from filterworks.batch.check import difference
 from filterworks.batch.flow import Band, Flow
-from filterworks.batch.render import WORK_BYTES, Limits, Rendering
+from filterworks.batch.pixels import Limits
+from filterworks.batch.render import WORK_BYTES, Rendering
 from filterworks.errors import FilterworksError
 from filterworks.files import Raster, Sheet
 

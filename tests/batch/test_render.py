@@ -10,7 +10,8 @@ import tifffile
 from filterworks import Chain
 from filterworks.batch import render as module
 from filterworks.batch.flow import Flow
-from filterworks.batch.render import Rendering, grid, render, to_pixels
+from filterworks.batch.pixels import to_pixels
+from filterworks.batch.render import Rendering, grid, render
 from filterworks.files import ImageInfo, Page, create_image, open_image
 
 COLOUR = skimage.data.astronaut()[:201, :97]
