@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks import kernels
-from filterworks.arguments import NanPolicy, as_int, as_number
+from filterworks.arguments import as_int, as_number
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries import lengths
 from filterworks.timeseries.averages import MovingMean, can_average
@@ -20,6 +20,7 @@ from filterworks.timeseries.options import Setting
 from filterworks.timeseries.parts import Lines, Window
 from filterworks.timeseries.stages import Blocks, Stage
 from filterworks.timeseries.stream import Report
+from filterworks.timeseries.sums import weighted_sums
 
 Taps = NDArray[np.float64]
 # Beyond, the samples of the kernel no longer tell its shape.
@@ -170,28 +171,6 @@ class Correlation:
             missing = np.isnan(window.part.lines[:, window.inside])
             if missing.any():
                 out[missing] = np.nan
-
-
-def weighted_sums(lines: Lines, taps: Taps, out: Lines, nan_policy: NanPolicy = "propagate") -> None:
-    """Write the sums of each whole window of a block.
-
-    The engine is the same, and so are the bits, in the first block of a process and in its last, and
-    for a column by itself and beside others: each line is a problem of its own.
-
-    Examples
-    --------
-    >>> out = np.empty((1, 2))
-    >>> weighted_sums(np.array([[1.0, 2, 4, 8]]), np.array([1.0, 0, 2]), out)
-    >>> out
-    array([[ 9., 18.]])
-    """
-    # The engines are for those who need them.
-    from filterworks.convolution import correlate
-    from filterworks.planner import expecting_many
-
-    with expecting_many("alike"):
-        for line, row in zip(lines, out, strict=True):
-            row[:] = correlate(line, taps, mode="valid", nan_policy=nan_policy)
 
 
 def missing_in(window: Window, ends: bool) -> NDArray[np.bool_]:
