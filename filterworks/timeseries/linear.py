@@ -17,6 +17,7 @@ from filterworks.timeseries.averages import MovingMean, can_average
 from filterworks.timeseries.lengths import Length, as_length
 from filterworks.timeseries.nearby import Nearby, Neighbours
 from filterworks.timeseries.options import Setting
+from filterworks.timeseries.overflow import finite_means
 from filterworks.timeseries.parts import Lines, Window
 from filterworks.timeseries.stages import Blocks, Stage
 from filterworks.timeseries.stream import Report
@@ -236,7 +237,8 @@ def _near_mean(length: Length, setting: Setting) -> NearbyRule:
     back, ahead = window_seconds(length.amount, setting.is_past)
 
     def function(near: Neighbours) -> Lines:
-        return loops.by_line(loops.means, near.lines, near.lows.size, near.lows, near.highs, setting.omit)
+        given = near.lows.size, near.lows, near.highs, setting.omit
+        return finite_means(lambda lines: loops.by_line(loops.means, lines, *given), near.lines)
 
     return NearbyRule(back, ahead, function)
 
@@ -288,18 +290,9 @@ def _near_weighted(shape: str, width: float, radius: float, setting: Setting) ->
 
     def function(near: Neighbours) -> Lines:
         centres = near.seconds[near.start : near.start + near.lows.size] - delay
-        return loops.by_line(
-            loops.weighted,
-            near.lines,
-            near.lows.size,
-            near.seconds,
-            centres,
-            near.lows,
-            near.highs,
-            width,
-            shape == "triangular",
-            setting.omit,
-        )
+        places = near.lows.size, near.seconds, centres, near.lows, near.highs
+        given = *places, width, shape == "triangular", setting.omit
+        return finite_means(lambda lines: loops.by_line(loops.weighted, lines, *given), near.lines)
 
     return NearbyRule(*window_seconds(2 * radius, setting.is_past), function)
 
