@@ -283,15 +283,15 @@ def cumulative(line: Lines, which: int, omit: bool, state: Lines, out: Lines) ->
             else:
                 value *= scale
                 following = total + value
-                if which == 1 and np.isfinite(total) and np.isfinite(value) and np.isinf(following):
-                    scale *= SMALLER
-                    total, rest, value = total * SMALLER, rest * SMALLER, value * SMALLER
-                    following = total + value
                 if np.isfinite(following):
                     if abs(total) >= abs(value):
                         rest += (total - following) + value
                     else:
                         rest += (value - following) + total
+                elif which == 1 and np.isfinite(total) and np.isfinite(value):
+                    scale *= SMALLER
+                    following, lost = _added(total * SMALLER, value * SMALLER)
+                    rest = rest * SMALLER + lost
                 total = following
             count += 1
         elif not omit:
