@@ -20,7 +20,7 @@ from filterworks.engine import ENGINES
 from filterworks.errors import ArgumentError, MissingDataError
 from filterworks.machine.compiler import CompilerError
 from filterworks.portions import in_bands, is_bulky
-from filterworks.problem import Problem, weights
+from filterworks.problem import Problem, Weights, weights
 from filterworks.request import Request
 from filterworks.scanning import is_finite
 
@@ -292,11 +292,18 @@ def _present_share(problem: Problem, present: Array) -> Array:
     counting = replace(problem, dtype=np.dtype(np.float64), work=np.dtype(np.float64))
     if problem.boundary == "constant":
         counting, present = _surround(counting, present, 1.0)
-    kernel = problem.weights
-    partial = _local(counting, present)
+    return share_of(problem.weights, lambda kernel: _local(replace(counting, weights=kernel), present))
+
+
+def share_of(kernel: Weights, present: Callable[[Weights], Array]) -> Array:
+    """Return what sums over the samples that are there are multiplied by; NaN where their weights vanish.
+
+    `present` tells the sums of a kernel's weights over the samples that are there.
+    """
+    partial = present(kernel)
     scale = np.abs(partial)
     if (kernel.array < 0).any():
-        scale = _local(replace(counting, weights=weights(np.abs(kernel.array))), present)
+        scale = present(weights(np.abs(kernel.array)))
     vanished = np.abs(partial) <= _VANISHES * scale
     partial[vanished] = np.nan
     return np.asarray(kernel.total / partial)

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from filterworks.machine.compiler import CompilerError, obstacle
 from filterworks.machine.intrinsics import (
@@ -22,30 +24,13 @@ from filterworks.machine.intrinsics import (
     double_of,
 )
 from filterworks.machine.translation import translated
+from filterworks.timeseries.overflow import SMALLER, enlarge
 from filterworks.timeseries.parts import Lines, Window
 from filterworks.timeseries.steady import CHUNK, FEW, seams_of, steady_means
 
 _NAN = 0x7FF8000000000000
 _INFINITE = 0x7FF0000000000000
 _UNSIGNED = 0x7FFFFFFFFFFFFFFF
-
-
-@translated
-def _overflowing_mean(line: Doubles, start: int, stop: int) -> float:
-    """Return the mean of samples whose sum is no longer a number, though each of them is."""
-    total = 0.0
-    count = 0.0
-    least = double_of(_INFINITE)
-    most = 0.0 - least
-    for i in range(start, stop):
-        if line[i] == line[i]:
-            total = total + line[i] * 0.000000059604644775390625
-            count = count + 1.0
-            least = line[i] if line[i] < least else least
-            most = line[i] if line[i] > most else most
-    mean = total / count * 16777216.0
-    mean = mean if mean < most else most
-    return mean if mean > least else least
 
 
 @translated
@@ -59,8 +44,10 @@ def moving_means(  # noqa: C901  # one pass, one state
     restored: int,
     sums: Doubles,
     out: Doubles,
-) -> None:
+) -> int:
     """Write the mean of every whole window of a line; that of equal samples is that sample.
+
+    Returns 0 where samples add up to no number though each of them is one: their means are infinite.
 
     Parameters
     ----------
@@ -75,6 +62,7 @@ def moving_means(  # noqa: C901  # one pass, one state
     sums
         A number for each sample of a window, and two for each of its chunks, to work with.
     """
+    fine = 1
     count = size - window + 1
     chunks = (window + CHUNK - 1) // CHUNK
     absent = 0
@@ -161,7 +149,8 @@ def moving_means(  # noqa: C901  # one pass, one state
                     mean = 0.0 - mean if rising == 0 else mean
                     mean = mean if rising == 0 or rising == infinite else double_of(_NAN)
                 elif bits_of(mean) & _INFINITE == _INFINITE:
-                    mean = _overflowing_mean(line, place, place + window)
+                    mean = double_of(_INFINITE)
+                    fine = 0
                 if absent > 0:
                     if absent == window or (omit == 0 and missing > 0):
                         mean = double_of(_NAN)
@@ -185,11 +174,24 @@ def moving_means(  # noqa: C901  # one pass, one state
             high = total
             begin = begin + CHUNK
         start = start + window
+    return fine
 
 
 def room_for(window: int) -> int:
     """Return how many numbers the means of so many samples need to work with."""
     return CHUNK + window + 3 * (window // CHUNK + 1)
+
+
+def in_lines(lines: Lines) -> Lines:
+    """Return lines that are each in one piece of memory, copied only if they are not."""
+    plain = lines.flags.aligned and (lines.strides[1] == lines.itemsize or lines.shape[1] < 2)
+    return lines if plain else np.ascontiguousarray(lines)
+
+
+def addresses(lines: NDArray[Any]) -> list[int]:
+    """Return where each of the lines begins."""
+    first, apart = lines.ctypes.data, lines.strides[0]
+    return [first + line * apart for line in range(len(lines))]
 
 
 class _Sums(threading.local):
@@ -249,19 +251,33 @@ class MovingMean:
 
     def into(self, window: Window, out: Lines) -> None:
         """Write the means into `out`, whose lines are each in one piece."""
-        size, sums = window.size, _SUMS.take(room_for(self.count))
-        first, last = (window.left, size - window.right) if self.outside else (0, size)
+        size, sums = window.size, _SUMS.take(room_for(self.count)).ctypes.data
         # Many are summed where they lie.
-        pieces = [window.part.lines] if self.count <= FEW else [piece.lines for piece in window.pieces]
-        for column, row in enumerate(out):
-            parts = [np.require(lines[column], requirements=["C", "A"]) for lines in pieces]
-            seams = seams_of(parts)
-            address, target = parts[0].ctypes.data, row.ctypes.data
-            given = seams.ctypes.data, size, self.count, sums.ctypes.data, target
-            if steady_means.compiled(address, *given):
-                continue
-            line = np.require(window.part.lines[column], requirements=["C", "A"])
-            moving_means.compiled(
-                line.ctypes.data, size, self.count, first, last, int(self.omit),
-                self.before if self.restores else -1, sums.ctypes.data, target,
-            )  # fmt: skip
+        together = self.count <= FEW or len(window.pieces) == 1
+        pieces = [in_lines(piece.lines) for piece in ([window.part] if together else window.pieces)]
+        seams = seams_of(pieces)
+        places = zip(*(addresses(array) for array in (pieces[0], seams, out)), strict=True)
+        done = [
+            steady_means.compiled(line, seam, size, self.count, sums, target) for line, seam, target in places
+        ]
+        left = [column for column, fine in enumerate(done) if not fine]
+        if left:
+            self._into(window, left, out)
+
+    def _into(self, window: Window, columns: list[int], out: Lines) -> None:
+        """Write the means of lines that hold something special."""
+        lines, sums = in_lines(window.part.lines), _SUMS.take(room_for(self.count)).ctypes.data
+        first, last = (window.left, window.size - window.right) if self.outside else (0, window.size)
+        restored = self.before if self.restores else -1
+
+        def means(line: int, target: int) -> bool:
+            given = window.size, self.count, first, last, int(self.omit), restored, sums
+            return bool(moving_means.compiled(line, *given, target))
+
+        sources, targets = addresses(lines), addresses(out)
+        for column in columns:
+            if not means(sources[column], targets[column]):
+                smaller = lines[column] * SMALLER
+                again = np.empty(out.shape[1])
+                means(smaller.ctypes.data, again.ctypes.data)
+                enlarge(again, lines[column], out[column])

@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks import kernels
-from filterworks.arguments import NanPolicy, as_int, as_number
+from filterworks.arguments import as_int, as_number
 from filterworks.errors import ArgumentError, must
 from filterworks.timeseries import lengths
 from filterworks.timeseries.averages import MovingMean, can_average
 from filterworks.timeseries.lengths import Length, as_length
 from filterworks.timeseries.nearby import Nearby, Neighbours
 from filterworks.timeseries.options import Setting
+from filterworks.timeseries.overflow import finite_means
 from filterworks.timeseries.parts import Lines, Window
 from filterworks.timeseries.stages import Blocks, Stage
 from filterworks.timeseries.stream import Report
+from filterworks.timeseries.sums import weighted_sums
 
 Taps = NDArray[np.float64]
 # Beyond, the samples of the kernel no longer tell its shape.
@@ -172,28 +174,6 @@ class Correlation:
                 out[missing] = np.nan
 
 
-def weighted_sums(lines: Lines, taps: Taps, out: Lines, nan_policy: NanPolicy = "propagate") -> None:
-    """Write the sums of each whole window of a block.
-
-    The engine is the same, and so are the bits, in the first block of a process and in its last, and
-    for a column by itself and beside others: each line is a problem of its own.
-
-    Examples
-    --------
-    >>> out = np.empty((1, 2))
-    >>> weighted_sums(np.array([[1.0, 2, 4, 8]]), np.array([1.0, 0, 2]), out)
-    >>> out
-    array([[ 9., 18.]])
-    """
-    # The engines are for those who need them.
-    from filterworks.convolution import correlate
-    from filterworks.planner import expecting_many
-
-    with expecting_many("alike"):
-        for line, row in zip(lines, out, strict=True):
-            row[:] = correlate(line, taps, mode="valid", nan_policy=nan_policy)
-
-
 def missing_in(window: Window, ends: bool) -> NDArray[np.bool_]:
     """Return where samples are missing; not outside of a series that `ends` where its samples do."""
     missing = np.isnan(window.part.lines)
@@ -257,7 +237,8 @@ def _near_mean(length: Length, setting: Setting) -> NearbyRule:
     back, ahead = window_seconds(length.amount, setting.is_past)
 
     def function(near: Neighbours) -> Lines:
-        return loops.by_line(loops.means, near.lines, near.lows.size, near.lows, near.highs, setting.omit)
+        given = near.lows.size, near.lows, near.highs, setting.omit
+        return finite_means(lambda lines: loops.by_line(loops.means, lines, *given), near.lines)
 
     return NearbyRule(back, ahead, function)
 
@@ -309,18 +290,9 @@ def _near_weighted(shape: str, width: float, radius: float, setting: Setting) ->
 
     def function(near: Neighbours) -> Lines:
         centres = near.seconds[near.start : near.start + near.lows.size] - delay
-        return loops.by_line(
-            loops.weighted,
-            near.lines,
-            near.lows.size,
-            near.seconds,
-            centres,
-            near.lows,
-            near.highs,
-            width,
-            shape == "triangular",
-            setting.omit,
-        )
+        places = near.lows.size, near.seconds, centres, near.lows, near.highs
+        given = *places, width, shape == "triangular", setting.omit
+        return finite_means(lambda lines: loops.by_line(loops.weighted, lines, *given), near.lines)
 
     return NearbyRule(*window_seconds(2 * radius, setting.is_past), function)
 

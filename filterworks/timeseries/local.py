@@ -17,7 +17,6 @@ from filterworks.timeseries.linear import (
     any_in_windows,
     missing_in,
     reach,
-    weighted_sums,
     window_seconds,
 )
 from filterworks.timeseries.nearby import Nearby, Neighbours
@@ -27,6 +26,7 @@ from filterworks.timeseries.sampling import Sampling
 from filterworks.timeseries.sorted_medians import can_sort, sorted_medians
 from filterworks.timeseries.stages import Blocks, Stage
 from filterworks.timeseries.stream import Report
+from filterworks.timeseries.sums import weighted_sums
 
 
 def median(window: int | str) -> Design:

@@ -13,6 +13,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from filterworks.timeseries.overflow import LARGEST, SMALLER
+
 Lines = NDArray[np.float64]
 Places = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -49,8 +51,9 @@ def by_line(function: Callable[..., None], lines: Lines, count: int, *arguments:
 def carried(function: Callable[..., None], lines: Lines, states: Lines, *arguments: Any) -> Lines:
     """Return the results of a loop for each of the lines, each with a state of its own."""
     out = np.empty(lines.shape)
-    for line, state, row in zip(lines, states, out, strict=True):
-        function(np.ascontiguousarray(line), *arguments, state, row)
+    with np.errstate(all="ignore"):
+        for line, state, row in zip(lines, states, out, strict=True):
+            function(np.ascontiguousarray(line), *arguments, state, row)
     return out
 
 
@@ -251,7 +254,12 @@ def exponential(
             if not np.isnan(value):
                 # A constant series stays as it is, to the last bit.
                 if mean != value:
-                    mean = (weight * mean + newest * value) / (weight + newest)
+                    total = weight * mean + newest * value
+                    if np.isfinite(mean) and np.isfinite(value) and not np.isfinite(total):
+                        total = weight * (mean * SMALLER) + newest * (value * SMALLER)
+                        mean = min(max(total / (weight + newest) / SMALLER, -LARGEST), LARGEST)
+                    else:
+                        mean = total / (weight + newest)
                 weight = weight + newest if adjust else 1.0
         out[i] = np.nan if is_broken else mean
     state[0], state[1], state[2] = mean, weight, 1.0 if is_broken else 0.0
@@ -261,10 +269,11 @@ def exponential(
 def cumulative(line: Lines, which: int, omit: bool, state: Lines, out: Lines) -> None:
     """Take the sum (`which` 0), mean, min or max so far.
 
-    `state` carries the total or extreme, what the total could not take up, the count, and whether a
-    missing sample has broken it.
+    `state` carries the total or extreme, what the total could not take up, the count, whether a missing
+    sample has broken it, and what the samples are multiplied by: less than 1 once the sum that a mean is
+    made of would be too large.
     """
-    total, rest, count, is_broken = state[0], state[1], state[2], state[3] > 0
+    total, rest, count, is_broken, scale = state[0], state[1], state[2], state[3] > 0, state[4]
     for i in range(line.size):
         value = line[i]
         if not np.isnan(value):
@@ -272,12 +281,17 @@ def cumulative(line: Lines, which: int, omit: bool, state: Lines, out: Lines) ->
                 better = value < total if which == 2 else value > total
                 total = value if better or count == 0 else total
             else:
+                value *= scale
                 following = total + value
                 if np.isfinite(following):
                     if abs(total) >= abs(value):
                         rest += (total - following) + value
                     else:
                         rest += (value - following) + total
+                elif which == 1 and np.isfinite(total) and np.isfinite(value):
+                    scale *= SMALLER
+                    following, lost = _added(total * SMALLER, value * SMALLER)
+                    rest = rest * SMALLER + lost
                 total = following
             count += 1
         elif not omit:
@@ -285,8 +299,11 @@ def cumulative(line: Lines, which: int, omit: bool, state: Lines, out: Lines) ->
         result = total + rest
         if which == 1 and count > 0:
             result /= count
+            if scale < 1 and np.isfinite(result):
+                # By rounding it may be too large.
+                result = min(max(result / scale, -LARGEST), LARGEST)
         out[i] = np.nan if is_broken or count == 0 else result
-    state[0], state[1], state[2], state[3] = total, rest, count, 1.0 if is_broken else 0.0
+    state[0], state[1], state[2], state[3], state[4] = total, rest, count, 1.0 if is_broken else 0.0, scale
 
 
 @compiled

@@ -179,7 +179,7 @@ class CumulativeState:
     def __init__(self, columns: int, function: str, omit: bool) -> None:
         self._which, self._omit = CUMULATIVE.index(function), omit
         # As the loop carries it.
-        self._states = np.zeros((columns, 4))
+        self._states = np.tile([0.0, 0.0, 0.0, 0.0, 1.0], (columns, 1))
 
     def __call__(self, part: Part) -> Lines:
         """Return the results for the next samples."""

@@ -251,12 +251,20 @@ def _means_of_many(
     return 1
 
 
-def seams_of(parts: list[Lines]) -> NDArray[np.int64]:
-    """Return where the second and third of up to three pieces begin, and how far each is from its place."""
-    starts, shifts, place = [], [], 0
-    for part in parts:
-        starts.append(place)
-        shifts.append((part.ctypes.data - parts[0].ctypes.data) // part.itemsize - place)
-        place += part.size
-    unused = [place] * (3 - len(parts))
-    return np.array([*starts[1:], *unused, *shifts, *(0 for _ in unused)], np.int64)
+def seams_of(pieces: list[Lines]) -> NDArray[np.int64]:
+    """Return for each line where the second and third of up to three pieces begin, and how far each lies.
+
+    Source of the five numbers: :func:`steady_means`. Lines are each in one piece of memory.
+    """
+    first = pieces[0]
+    column = np.arange(len(first))
+    seams = np.zeros((len(first), 5), np.int64)
+    seams[:, :2] = sum(piece.shape[1] for piece in pieces)
+    place = 0
+    for index, piece in enumerate(pieces):
+        if index:
+            seams[:, index - 1] = place
+        apart = piece.ctypes.data - first.ctypes.data + column * (piece.strides[0] - first.strides[0])
+        seams[:, 2 + index] = apart // piece.itemsize - place
+        place += piece.shape[1]
+    return seams

@@ -446,3 +446,49 @@ def test_means_around_infinities_are_infinite_whatever_the_others_add_up_to():
     x[8] = np.inf
     got = fw.series(x, "mean:window=5", allow_infinite=True)
     np.testing.assert_array_equal(got[2:11], [-np.inf] * 4 + [np.nan] + [np.inf] * 4)
+
+
+@pytest.mark.parametrize("window", [25, 101, 4001])
+def test_means_that_overflow_are_as_exact_as_others(window):
+    x = np.linspace(1.6e308, 1.7e308, 9000)
+    x[4500:4503] = 5e-324, np.nan, -1.7e308
+    got = fw.series(x, f"mean:window={window}", align="past", boundary="omit", nan_policy="omit")
+    for row in (window - 1, 3 * window // 2, 4499, 4501 + window // 2, 8999):
+        known = x[max(row - window + 1, 0) : row + 1]
+        known = known[~np.isnan(known)]
+        assert got[row] == pytest.approx(math.fsum(known / 2**30) / known.size * 2**30, rel=4e-16)
+
+
+@pytest.mark.parametrize("window", [3, 30, 200])
+def test_means_of_columns_however_they_lie_in_memory(window):
+    x = np.random.default_rng(window).normal(size=(500, 6))
+    expected = np.stack([fw.series(column.copy(), f"mean:window={window}") for column in x.T], axis=1)
+    for laid in (x, np.asfortranarray(x), np.asfortranarray(x[:, ::-1])[:, ::-1], np.repeat(x, 2, 0)[::2]):
+        np.testing.assert_array_equal(fw.series(laid, f"mean:window={window}"), expected)
+    alike = np.broadcast_to(x[:, :1], x.shape)
+    np.testing.assert_array_equal(fw.series(alike, f"mean:window={window}"), expected[:, [0] * 6])
+
+
+@pytest.mark.parametrize("window", [3, 30, 200])
+def test_means_that_overflow_leave_the_others_as_they_are(window):
+    rng = np.random.default_rng(window)
+    x = np.full(1000, np.finfo(float).max)
+    x[:300] = rng.normal(size=300) * 1e-300
+    x[300:310], x[900] = 1.7e308, -np.inf
+    got = fw.series(x, f"mean:window={window}", align="past", boundary="omit", allow_infinite=True)
+    small = fw.series(x[:300], f"mean:window={window}", align="past", boundary="omit")
+    np.testing.assert_allclose(got[:300], small, rtol=1e-14)
+    assert (got[310 + window : 900] == np.finfo(float).max).all()
+    np.testing.assert_array_equal(got[900 : 900 + window], [-np.inf] * min(window, 100))
+    assert np.isfinite(np.delete(got, np.arange(900, 900 + window)[: 1000 - 900])).all()
+
+
+def test_running_means_of_large_samples_do_not_overflow():
+    x = np.array([1e-3, 1.7e308, 1.5e308, -1.7e308, 1.2e308, -1.4e308, 1.7e308, 1e3, np.inf, 1.0])
+    for chain in ("cumulative:function=mean", "exponential:alpha=0.1"):
+        got = fw.series(x[:8], chain)
+        np.testing.assert_allclose(got[1:], fw.series(x[:8] / 2**30, chain)[1:] * 2**30, rtol=1e-14)
+        np.testing.assert_array_equal(fw.series(x, chain, allow_infinite=True)[8:], np.inf)
+        level = fw.series(np.full(20, np.finfo(float).max), chain)
+        np.testing.assert_allclose(level, np.finfo(float).max, rtol=1e-15)
+    np.testing.assert_array_equal(fw.series(x[1:5], "cumulative")[1:], np.inf)

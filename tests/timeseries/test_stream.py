@@ -287,3 +287,21 @@ def test_a_column_is_filtered_as_if_it_were_alone(chain, rows, columns):
     for column in range(columns):
         alone = fw.series(x[:, column], chain)
         np.testing.assert_array_equal(together[:, column], alone, strict=True)
+
+
+@pytest.mark.parametrize("rows", [1, 90, 700])
+@pytest.mark.parametrize("chain", [
+    "mean:window=5", "mean:window=51", "gaussian:sigma=3", "gaussian:sigma=60,boundary=omit", "binomial:window=5",
+    "kernel:taps=1/2/-4/3,nan_policy=omit", "kernel:taps=1/1/1/1/1/1/1/1/1/1/1/1/1/1", "savgol:window=7",
+])  # fmt: skip
+def test_one_of_many_short_columns_is_filtered_as_if_it_were_alone(chain, rows):
+    """Columns are filtered in groups, which share neither what is missing nor what is infinite."""
+    rng = np.random.default_rng(rows)
+    x = rng.normal(size=(rows, 1201))
+    x[rng.random(x.shape) < 0.005] = np.nan
+    x[rng.random(x.shape) < 0.001] = np.inf
+    x[rng.random(x.shape) < 0.001] = -1.7e308
+    together = fw.series(x, chain, allow_infinite=True)
+    for column in (*range(0, 1200, 60), *range(360, 370), 1200):
+        alone = fw.series(x[:, column], chain, allow_infinite=True)
+        np.testing.assert_array_equal(together[:, column], alone, strict=True)

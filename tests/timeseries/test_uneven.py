@@ -216,3 +216,19 @@ def test_real_blocks_side_by_side_and_one_after_the_other(chain):
     parts = [stream.push(x[a:b], seconds[a:b]) for a, b in pairwise(cuts)]
     whole = parsed(x, seconds=seconds, sampling=sampling)
     assert np.concatenate([*parts, stream.finish()]).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("text", ["mean:window=3s", "gaussian:sigma=3s", "triangular:window=3s"])
+@pytest.mark.parametrize("align", ["center", "past"])
+def test_weighted_means_of_large_samples_do_not_overflow(text, align):
+    """They are those of samples that are smaller by a power of two; the infinite and the missing stay so."""
+    seconds = np.array([0, 1, 2.5, 3, 4.2, 5, 6, 7.5, 30, 31, 60, 61, 62])
+    x = np.array([1.5e308] * 4 + [1e308] * 4 + [np.inf, 1.7e308, 1.7e308, np.nan, -1.7e308])[:, None]
+    options = {"align": align, "nan_policy": "propagate", "allow_infinite": True}
+    got = filtered(text, np.hstack([x, x / 2**30]), seconds, **options)
+    np.testing.assert_array_equal(got[:, 0], got[:, 1] * 2**30)
+    # Where a window begins, the weight of a triangle is 0.
+    assert np.isfinite(got[2:8]).all()
+    assert not np.isfinite(got[8]).any()
+    level = filtered(text, np.full((13, 1), np.finfo(float).max), seconds, align=align)
+    np.testing.assert_allclose(level[2:8], np.finfo(float).max, rtol=1e-15)
