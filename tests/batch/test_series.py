@@ -987,7 +987,7 @@ def centuries(first, last, step=1):
 
 
 def test_times_of_centuries_are_told_apart(tmp_path, command):
-    times = centuries(1700, 2019)
+    times = [time for time in centuries(1700, 2020) if time[:4] != "1850"]  # the jitter would even them out
     lines = [f"{time},{number}" for number, time in enumerate(times)]
     mixed = [lines[place] for place in np.random.default_rng(0).permutation(len(lines))]
     seconds = pd.to_datetime(pd.Series(times)).to_numpy("M8[s]").astype(float)
@@ -1034,12 +1034,8 @@ def test_times_far_from_ours_are_brought_to_even_ones(tmp_path, command, first):
 @pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("us"), pl.Datetime("us", "UTC")])
 @pytest.mark.parametrize("first", [1066, 2500])
 def test_dates_beyond_nanoseconds_in_parquet(tmp_path, command, dtype, first):
-    days = [datetime.date(first + 100 * n, 1, 1) for n in range(6)]
-    times = (
-        pl.Series(days).cast(pl.Datetime("us")).cast(dtype)
-        if dtype == pl.Date
-        else pl.Series(days).cast(dtype)
-    )
+    days = [datetime.date(first + 100 * n + 20 * n * n, 1, 1) for n in range(6)]
+    times = pl.Series(days).cast(dtype)
     pl.DataFrame({"at": times, "x": np.arange(6.0)}).write_parquet(tmp_path / "a.parquet")
     run = command("series", tmp_path / "a.parquet", "-o", tmp_path / "b.parquet", "-f", "derivative:per=d")
     assert run.code == 0, run.err
@@ -1083,3 +1079,35 @@ def test_counts_of_nanoseconds_may_be_more_than_292_years_apart(tmp_path, comman
     run = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", *arguments)
     assert run.code == 0, run.err
     np.testing.assert_allclose(pl.read_csv(tmp_path / "b.csv")["x"], 2.0**-62)
+
+
+@pytest.mark.parametrize("zone", ["", "Z", "+02:00"])
+def test_even_times_of_years_are_whole_and_those_of_nanoseconds_fine(tmp_path, command, zone):
+    lines = [f"{year}-01-01T00:00:00.1{zone},{year}\n" for year in (2000, 2003)]
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(lines))
+    arguments = (
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        tmp_path / "b.csv",
+        "--overwrite",
+        "-f",
+        "median:window=1",
+    )
+    run = command(*arguments, "--resample", "100000.7s", "--method", "previous")
+    assert run.code == 0, run.err
+    written = [
+        line.split(",")[0].removesuffix(zone) for line in (tmp_path / "b.csv").read_text().splitlines()
+    ]
+    start, step = datetime.datetime(2000, 1, 1, 0, 0, 0, 100_000), datetime.timedelta(seconds=100_000.7)
+    assert [datetime.datetime.fromisoformat(time) for time in written[1:]] == [
+        start + n * step for n in range(len(written) - 1)
+    ]
+    assert max(map(len, written)) == len("2000-01-01T00:00:00.100")
+    lines = [f"2000-01-01T00:00:00.{n:09d}{zone},{n}\n" for n in (1, 201, 401)]
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(lines))
+    run = command(*arguments, "--force", "--resample", "200ns", "--method", "nearest")
+    assert run.code == 0, run.err
+    assert [line.split(",")[0] for line in (tmp_path / "b.csv").read_text().splitlines()[1:]] == [
+        line.split(",")[0] for line in lines
+    ]

@@ -164,8 +164,12 @@ class TimeFormat:
             whole = np.rint(seconds * 1e6).astype(np.int64) + origin
             return whole, np.zeros_like(whole)
         near = np.abs(seconds) < _NEAR / 1e6
-        fine = np.rint(np.where(near, seconds, 0.0) * 1e9).astype(np.int64) + self._origin_rest
         far = np.rint(np.where(near, 0.0, seconds) * 1e6).astype(np.int64)
+        fine = np.rint(np.where(near, seconds, 0.0) * 1e9).astype(np.int64)
+        # What is a whole microsecond but for the rounding of sums and products, after weeks, is one.
+        blur, even = np.spacing(np.abs(seconds)) * 1e9, (fine + 500) // 1000 * 1000
+        fine = np.where((blur > 0.3) & (np.abs(fine - even) <= np.maximum(2 * blur, 1)), even, fine)
+        fine += self._origin_rest
         return origin + far + fine // 1000, np.where(near, fine % 1000, 0)
 
     def finer(self, step: float) -> str:
