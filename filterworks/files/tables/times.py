@@ -41,6 +41,8 @@ _WHOLE = re.compile(r"[-+]?\d+")
 _TOLD = (("%[.]?[39]?f|%s", 1e-9), ("%[STXr]", 1.0), ("%[MR]", 60.0), ("%[HIkl]", 3600.0))
 _CLOCK = re.compile(r"%[HIMSTXRspfk]|%\.")
 _MINUTES = re.compile(r"%[MRTXrs]")
+# Letters of a time of ISO 8601 that tells more than microseconds, at least.
+_FINE = len("2024-05-01T10:00:00.1234567")
 # Microseconds, from 1970 or from another time, that are few enough to be counted in nanoseconds, too.
 _NEAR = 9_200_000_000_000_000
 FORMATS = ("iso", *_COUNTS)
@@ -104,9 +106,11 @@ class TimeFormat:
         if self.counts is not None or self.unit == "us":
             return apart / self._per_second
         near = np.abs(apart) < _NEAR
-        few = np.where(near, counts, self._origin) - self._origin
-        fine = (few * 1000 + (rest - self._origin_rest)) / 1e9
-        return np.where(near, fine, apart / 1e6)
+        few = (counts if near.all() else np.where(near, counts, self._origin)) - self._origin
+        few *= 1000
+        few += rest - self._origin_rest
+        fine = few / 1e9
+        return fine if near.all() else np.where(near, fine, apart / 1e6)
 
     def reads(self, text: str) -> bool:
         """Return whether a text is a time in this format."""
@@ -231,20 +235,17 @@ class TimeFormat:
         return text.str.to_datetime(name, time_unit="us", strict=False).to_physical()
 
     def _rest(self, texts: pl.Series) -> Array:
-        """Return the nanoseconds that times are more than their microseconds; none of them is missing."""
+        """Return the nanoseconds that times are more than their microseconds, or one 0; none is missing."""
         import polars as pl
 
         if _is_fine(texts):
             return (_nanoseconds(texts) % 1000).to_numpy()
-        if (
-            self.unit == "ns"
-            and "%.f" in self.name
-            and texts.dtype == pl.String
-            and texts.str.contains(r"[.,]\d{7}").any()
-        ):
+        if self.unit == "us" or "%.f" not in self.name or texts.dtype != pl.String:
+            return np.zeros(1, np.int64)
+        if texts.str.len_bytes().to_numpy().max() >= _FINE and texts.str.contains(r"[.,]\d{7}").any():
             digits = texts.str.extract(r"[.,]\d{6}(\d{1,3})").str.pad_end(3, "0")
             return digits.cast(pl.Int64).fill_null(0).to_numpy()
-        return np.zeros(len(texts), np.int64)
+        return np.zeros(1, np.int64)
 
 
 def _is_fine(times: pl.Series) -> bool:
