@@ -1111,3 +1111,13 @@ def test_even_times_of_years_are_whole_and_those_of_nanoseconds_fine(tmp_path, c
     assert [line.split(",")[0] for line in (tmp_path / "b.csv").read_text().splitlines()[1:]] == [
         line.split(",")[0] for line in lines
     ]
+
+
+def test_even_times_in_nanoseconds_beyond_their_reach_are_refused(tmp_path, command):
+    lines = [f"1600-01-01T00:00:00.{n:09d},{n}\n" for n in (0, 200, 400)]
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(lines))
+    arguments = ("-f", "median:window=1", "--method", "nearest", "--resample", "200ns")
+    run = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", *arguments)
+    assert run.code == 1
+    assert "--resample 200ns: nanoseconds of times before 1679 or after 2261 cannot be written" in run.err
+    assert not (tmp_path / "b.csv").exists()

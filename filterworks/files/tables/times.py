@@ -158,6 +158,12 @@ class TimeFormat:
         if not rest.any():
             return texts
         fits = np.abs(whole) < _NEAR
+        is_fine = self._origin_rest or not math.isclose(step * 1e6, round(step * 1e6), rel_tol=1e-9)
+        if is_fine and rest[~fits].any():
+            raise ArgumentError(
+                "nanoseconds of times before 1679 or after 2261 cannot be written; take a step, and a first "
+                "time, of whole microseconds"
+            )
         fine = pl.Series(np.where(fits, whole, 0) * 1000 + rest).cast(pl.Datetime("ns")).dt.to_string(form)
         return fine.zip_with(pl.Series(fits), texts)
 
