@@ -182,14 +182,26 @@ class PandasFrame:
 
 
 def pandas_times(column: Any) -> Array:
-    """Return times of pandas, dates as ``datetime64`` whatever their zone."""
+    """Return times of pandas in their own unit, dates as ``datetime64`` whatever their zone."""
     import pandas
 
     if isinstance(column.dtype, pandas.PeriodDtype):
-        column = pandas.PeriodIndex(column).to_timestamp()
+        try:
+            column = pandas.PeriodIndex(column).to_timestamp()
+        except pandas.errors.OutOfBoundsDatetime as error:
+            raise ArgumentError(f"a period is too far from 1970 to be a time: {error}") from None
     if _is_pandas_time(column.dtype):
-        return np.asarray(column.to_numpy(dtype=f"{column.dtype.kind}8[ns]"))
+        return np.asarray(column.to_numpy(dtype=f"{column.dtype.kind}8[{_pandas_unit(column.dtype)}]"))
     return np.asarray(column.to_numpy())
+
+
+def _pandas_unit(dtype: Any) -> str:
+    """Return the unit of times: of a dtype of NumPy, of Arrow, or of dates that have a zone."""
+    if isinstance(dtype, np.dtype):
+        return np.datetime_data(dtype)[0]
+    inner = getattr(dtype, "pyarrow_dtype", dtype)
+    # Arrow's dates alone have none, and are days, or milliseconds that are whole days.
+    return str(getattr(inner, "unit", "D"))
 
 
 def _is_pandas_time(dtype: Any) -> bool:

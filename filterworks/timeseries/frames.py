@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from filterworks.arguments import Array, NanPolicy, as_number, as_signal, compute_dtype
+from filterworks.distances import distances
 from filterworks.errors import ArgumentError, ArgumentTypeError, must, unknown
 from filterworks.timeseries.adapters import Frame, PandasFrame, PolarsFrame, library, pandas_times
 from filterworks.timeseries.chain import SeriesChain
@@ -18,6 +19,7 @@ from filterworks.timeseries.sampling import JITTER, OrderError, Sampling, recogn
 from filterworks.timeseries.stream import SampleError
 
 Names = str | Sequence[str] | None
+_NO_LENGTH = "`time` counts months or years, which have no fixed length; give days or seconds, or dates"
 
 
 def series(
@@ -247,8 +249,7 @@ def _as_seconds(times: Any, count: int) -> NDArray[np.float64] | None:
     if array.shape != (count,):
         raise ArgumentError(must("time", f"one time for each of the {count} samples", f"shape {array.shape}"))
     if array.dtype.kind in "mM":
-        there = array[~np.isnat(array)]
-        return np.asarray((array - there[0] if there.size else array - array) / np.timedelta64(1, "s"))
+        return _since_first(array)
     if array.dtype.kind not in "iuf":
         raise ArgumentTypeError(
             must("time", "dates, spans of time, or numbers that are seconds", array.dtype.name)
@@ -256,24 +257,62 @@ def _as_seconds(times: Any, count: int) -> NDArray[np.float64] | None:
     return array.astype(np.float64)
 
 
+def _since_first(times: Array) -> NDArray[np.float64]:
+    """Return dates or spans of time as seconds from the first of them that is there."""
+    is_date, unit = times.dtype.kind == "M", np.datetime_data(times.dtype)[0]
+    if unit in ("Y", "M"):
+        if not is_date:
+            raise ArgumentTypeError(_NO_LENGTH)
+        times = times.astype("datetime64[s]")
+    absent = np.isnat(times)
+    counts = times.view(np.int64)[~absent]
+    seconds = np.full(times.shape, np.nan)
+    if counts.size:
+        # Seconds of a unit, or units of a second: whichever of them is whole.
+        one, second = np.ones(1, times.dtype.str.replace("M", "m"))[0], np.timedelta64(1, "s")
+        apart = distances(counts, int(counts[0]))
+        seconds[~absent] = apart * (one / second) if one > second else apart / (second / one)
+    return seconds
+
+
 def _from_objects(array: Array) -> Array:
     """Return Python's dates, or spans of time, or times of the day, as NumPy's; other objects as they are."""
     absent = [one is None or one != one for one in array]  # NaT is not equal to itself
     there = [one for one, is_absent in zip(array, absent, strict=True) if not is_absent]
     convert: Callable[[Any], np.generic]
-    if there and all(isinstance(one, datetime.date) for one in there):
+    if not there:
+        return np.full(array.shape, np.nan)
+    if all(isinstance(one, datetime.date | np.datetime64) for one in there):
         if len({getattr(one, "tzinfo", None) is None for one in there}) > 1:
             raise ArgumentError("`time` mixes times that have a zone with times that have none")
         convert = _moment
-    elif there and all(isinstance(one, datetime.timedelta | np.timedelta64) for one in there):
+    elif all(isinstance(one, datetime.timedelta | np.timedelta64) for one in there):
         convert = _span
-    elif there and all(isinstance(one, datetime.time) for one in there):
+    elif all(isinstance(one, datetime.time) for one in there):
         convert = _since_midnight
     else:
         return array
-    moments = np.array([convert(one) for one in there])  # in the finest of their units
-    found = np.full(array.shape, "NaT", moments.dtype)
-    found[~np.array(absent)] = moments
+    moments = [convert(one) for one in there]
+    unit = np.result_type(*{moment.dtype for moment in moments})  # the finest of theirs
+    found = np.full(array.shape, "NaT", unit)
+    found[~np.array(absent)] = [_in_unit(moment, unit) for moment in moments]
+    return found
+
+
+def _in_unit(moment: np.generic, unit: np.dtype[Any]) -> np.generic:
+    """Return a moment, or a span of time, in a finer unit."""
+    if moment.dtype == unit:
+        return moment
+    try:
+        found: np.generic | None = moment.astype(unit)
+    except OverflowError:
+        found = None
+    # Older versions of NumPy do not tell.
+    if found is None or found.astype(moment.dtype) != moment:
+        raise ArgumentError(
+            f"`time` mixes {moment} with times in {np.datetime_data(unit)[0]}, which do not reach that far; "
+            "give all of them in a coarser unit"
+        )
     return found
 
 
@@ -283,8 +322,10 @@ def _since_midnight(time: datetime.time) -> np.timedelta64:
     return _span(datetime.datetime.combine(datetime.date.min, naive) - datetime.datetime.min)
 
 
-def _moment(moment: datetime.date) -> np.datetime64:
+def _moment(moment: datetime.date | np.datetime64) -> np.datetime64:
     """Return a moment in UTC where it has a zone; pandas' with its nanoseconds."""
+    if isinstance(moment, np.datetime64):
+        return moment.astype("datetime64[s]") if np.datetime_data(moment.dtype)[0] in ("Y", "M") else moment
     if hasattr(moment, "to_datetime64"):
         return cast("np.datetime64", moment.to_datetime64())
     if isinstance(moment, datetime.datetime) and moment.tzinfo is not None:
@@ -296,7 +337,11 @@ def _span(span: datetime.timedelta | np.timedelta64) -> np.timedelta64:
     """Return a span of time; pandas' with its nanoseconds."""
     if hasattr(span, "to_timedelta64"):
         return cast("np.timedelta64", span.to_timedelta64())
-    return span if isinstance(span, np.timedelta64) else np.timedelta64(span, "us")
+    if not isinstance(span, np.timedelta64):
+        return np.timedelta64(span, "us")
+    if np.datetime_data(span.dtype)[0] in ("Y", "M"):
+        raise ArgumentTypeError(_NO_LENGTH)
+    return span
 
 
 def _sampled(

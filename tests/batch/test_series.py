@@ -980,3 +980,144 @@ def test_peaks_tell_their_lines_and_those_hold_their_scores(tmp_path, command, m
             assert [group] == peak["group"]
             assert float(score) == pytest.approx(peak["score"], abs=1e-6)
             assert peak["row"] == sum(line.startswith(f"{group},") for line in lines[: peak["line"]])
+
+
+def centuries(first, last, step=1):
+    return [f"{year}-01-01T00:00:00" for year in range(first, last + 1, step)]
+
+
+def test_times_of_centuries_are_told_apart(tmp_path, command):
+    times = [time for time in centuries(1700, 2020) if time[:4] != "1850"]  # the jitter would even them out
+    lines = [f"{time},{number}" for number, time in enumerate(times)]
+    mixed = [lines[place] for place in np.random.default_rng(0).permutation(len(lines))]
+    seconds = pd.to_datetime(pd.Series(times)).to_numpy("M8[s]").astype(float)
+    (tmp_path / "a.csv").write_text("\n".join(["time,x", *lines, ""]))
+    (tmp_path / "mixed.csv").write_text("\n".join(["time,x", *mixed, ""]))
+    frame = pl.DataFrame({"time": times, "x": np.arange(320.0)}).with_columns(
+        pl.col("time").str.to_datetime()
+    )
+    frame.write_parquet(tmp_path / "a.parquet")
+    for name, *options in (("a.csv",), ("mixed.csv", "--sort"), ("a.parquet",)):
+        out = tmp_path / f"out-{name}"
+        run = command("series", tmp_path / name, "-o", out, "-f", "derivative", *options)
+        assert run.code == 0, run.err
+        got = (pl.read_parquet if out.suffix == ".parquet" else pl.read_csv)(out)
+        np.testing.assert_allclose(got["x"].to_numpy(), np.gradient(np.arange(320.0), seconds), rtol=1e-9)
+        if out.suffix == ".csv":
+            assert got["time"].to_list() == times
+
+
+@pytest.mark.parametrize("first", [1, 1500, 1900, 2500, 9000])
+def test_times_far_from_ours_are_brought_to_even_ones(tmp_path, command, first):
+    times = (
+        centuries(first, first + 900, 100) if first > 999 else [f"{y:04d}-01-01T00:00:00" for y in (1, 2000)]
+    )
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(f"{time}Z,{n}\n" for n, time in enumerate(times)))
+    frame = pl.DataFrame({"time": times, "x": np.arange(len(times)) * 1.0})
+    frame = frame.with_columns(pl.col("time").str.to_datetime("%Y-%m-%dT%H:%M:%S"))
+    frame.write_parquet(tmp_path / "a.parquet")
+    expected = frame["time"][0], frame["time"][0] + datetime.timedelta(days=300 * 365)
+    arguments = ("-f", "median:window=1", "--resample", f"{300 * 365}d", "--method", "previous")
+    for name in ("a.csv", "a.parquet"):
+        out = tmp_path / f"out-{name}"
+        run = command("series", tmp_path / name, "-o", out, *arguments)
+        assert run.code == 0, run.err
+    got = pl.read_parquet(tmp_path / "out-a.parquet")
+    assert got.schema == frame.schema
+    assert tuple(got["time"][:2]) == expected
+    written = (tmp_path / "out-a.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in written[1:3]] == [
+        f"{moment:%Y-%m-%dT%H:%M:%SZ}".zfill(20) for moment in expected
+    ]
+
+
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("us"), pl.Datetime("us", "UTC")])
+@pytest.mark.parametrize("first", [1066, 2500])
+def test_dates_beyond_nanoseconds_in_parquet(tmp_path, command, dtype, first):
+    days = [datetime.date(first + 100 * n + 20 * n * n, 1, 1) for n in range(6)]
+    times = pl.Series(days).cast(dtype)
+    pl.DataFrame({"at": times, "x": np.arange(6.0)}).write_parquet(tmp_path / "a.parquet")
+    run = command("series", tmp_path / "a.parquet", "-o", tmp_path / "b.parquet", "-f", "derivative:per=d")
+    assert run.code == 0, run.err
+    got = pl.read_parquet(tmp_path / "b.parquet")
+    assert got["at"].equals(times)
+    np.testing.assert_allclose(got["x"], np.gradient(np.arange(6.0), [day.toordinal() for day in days]))
+
+
+def test_spans_of_centuries_in_parquet(tmp_path, command):
+    spans = [datetime.timedelta(days=150_000 * n) for n in range(5)]
+    frame = pl.DataFrame({"at": spans, "x": [0.0, 1, 2, 3, 4]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    arguments = ("-f", "median:window=1", "--resample", "300000d", "--method", "nearest")
+    run = command("series", tmp_path / "a.parquet", "-o", tmp_path / "b.parquet", *arguments)
+    assert run.code == 0, run.err
+    assert pl.read_parquet(tmp_path / "b.parquet").rows() == frame.rows()[::2]
+
+
+@pytest.mark.parametrize("sign", ".,")
+def test_nanoseconds_beside_centuries(tmp_path, command, sign):
+    fine = [f"1960-01-01T00:00:00{sign}{n:09d}" for n in (1, 2, 3, 999_999_999)]
+    lines = [f'"{time}"\t{n}\n' for n, time in enumerate([*fine, f"2300-01-01T00:00:00{sign}5"])]
+    (tmp_path / "a.tsv").write_text("time\tx\n" + "".join(lines))
+    (tmp_path / "b.tsv").write_text("time\tx\n" + "".join(lines[place] for place in (4, 2, 0, 3, 1)))
+    run = command(
+        "series", tmp_path / "a.tsv", "-o", tmp_path / "out.tsv", "-f", "derivative:align=past,per=ns"
+    )
+    assert run.code == 0, run.err
+    slopes = pl.read_csv(tmp_path / "out.tsv", separator="\t")["x"].to_list()
+    np.testing.assert_allclose(slopes[1:], [1, 1, 1 / 999_999_996, 1 / (340 * 365.2425 * 86400e9)], rtol=1e-2)
+    run = command(
+        "series", tmp_path / "b.tsv", "-o", tmp_path / "b-out.tsv", "-f", "median:window=1", "--sort"
+    )
+    assert "repeats" not in run.err
+
+
+def test_counts_of_nanoseconds_may_be_more_than_292_years_apart(tmp_path, command):
+    counts = [-(2**63) + 2 + n * 2**62 for n in range(4)]
+    (tmp_path / "a.csv").write_text("t,x\n" + "".join(f"{count},{n}\n" for n, count in enumerate(counts)))
+    arguments = ("-f", "derivative:per=ns", "--time", "t", "--time-format", "epoch-ns")
+    run = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", *arguments)
+    assert run.code == 0, run.err
+    np.testing.assert_allclose(pl.read_csv(tmp_path / "b.csv")["x"], 2.0**-62)
+
+
+@pytest.mark.parametrize("zone", ["", "Z", "+02:00"])
+def test_even_times_of_years_are_whole_and_those_of_nanoseconds_fine(tmp_path, command, zone):
+    lines = [f"{year}-01-01T00:00:00.1{zone},{year}\n" for year in (2000, 2003)]
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(lines))
+    arguments = (
+        "series",
+        tmp_path / "a.csv",
+        "-o",
+        tmp_path / "b.csv",
+        "--overwrite",
+        "-f",
+        "median:window=1",
+    )
+    run = command(*arguments, "--resample", "100000.7s", "--method", "previous")
+    assert run.code == 0, run.err
+    written = [
+        line.split(",")[0].removesuffix(zone) for line in (tmp_path / "b.csv").read_text().splitlines()
+    ]
+    start, step = datetime.datetime(2000, 1, 1, 0, 0, 0, 100_000), datetime.timedelta(seconds=100_000.7)
+    assert [datetime.datetime.fromisoformat(time) for time in written[1:]] == [
+        start + n * step for n in range(len(written) - 1)
+    ]
+    assert max(map(len, written)) == len("2000-01-01T00:00:00.100")
+    lines = [f"2000-01-01T00:00:00.{n:09d}{zone},{n}\n" for n in (1, 201, 401)]
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(lines))
+    run = command(*arguments, "--force", "--resample", "200ns", "--method", "nearest")
+    assert run.code == 0, run.err
+    assert [line.split(",")[0] for line in (tmp_path / "b.csv").read_text().splitlines()[1:]] == [
+        line.split(",")[0] for line in lines
+    ]
+
+
+def test_even_times_in_nanoseconds_beyond_their_reach_are_refused(tmp_path, command):
+    lines = [f"1600-01-01T00:00:00.{n:09d},{n}\n" for n in (0, 200, 400)]
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(lines))
+    arguments = ("-f", "median:window=1", "--method", "nearest", "--resample", "200ns")
+    run = command("series", tmp_path / "a.csv", "-o", tmp_path / "b.csv", *arguments)
+    assert run.code == 1
+    assert "--resample 200ns: nanoseconds of times before 1679 or after 2261 cannot be written" in run.err
+    assert not (tmp_path / "b.csv").exists()

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 import filterworks as fw
-from filterworks.errors import ArgumentError, FilterworksError
+from filterworks.errors import ArgumentError, ArgumentTypeError, FilterworksError
 from filterworks.timeseries import OrderError, SampleError, Sampling, SeriesChain
 
 CHAIN = "kernel:taps=1/2/-4/3"
@@ -330,3 +330,88 @@ def test_hardly_any_samples_have_no_step_and_need_none(count):
 def test_what_is_neither_series_nor_frame_is_refused(data):
     with pytest.raises(ArgumentError, match="`data` must be an array, or a series or frame; got"):
         fw.series(data, "mean:window=3")
+
+
+CENTURIES = np.arange("1700", "2020", dtype="M8[Y]")
+
+
+@pytest.mark.parametrize("times", [
+    CENTURIES,
+    CENTURIES.astype("M8[us]"),
+    CENTURIES.astype("M8[ns]"),
+    list(CENTURIES.astype("M8[us]")),
+    CENTURIES.astype("M8[us]").tolist(),
+    pd.Series(CENTURIES.astype("M8[us]")),
+    pd.Series(CENTURIES.astype("M8[ns]")),
+    pd.DatetimeIndex(CENTURIES.astype("M8[us]"), tz="UTC"),
+    pd.period_range("1700", periods=320, freq="Y"),
+    pd.Series(CENTURIES.astype("M8[us]")).astype("timestamp[us][pyarrow]"),
+    pd.Series(CENTURIES.astype("M8[us]")).astype("date32[pyarrow]"),
+    pl.Series(CENTURIES.astype("M8[us]")),
+    CENTURIES.astype("M8[s]") - CENTURIES[:1].astype("M8[s]"),
+    pd.TimedeltaIndex(CENTURIES.astype("M8[s]") - CENTURIES[:1].astype("M8[s]")),
+], ids=lambda times: f"{type(times).__module__}.{getattr(times, 'dtype', type(times).__name__)}")  # fmt: skip
+def test_times_may_be_centuries_apart(times):
+    x = np.arange(320.0) ** 2
+    expected = np.gradient(x, CENTURIES.astype("M8[D]").astype(float))
+    np.testing.assert_allclose(fw.series(x, "derivative:per=d", time=times, jitter=0), expected, rtol=1e-9)
+    if isinstance(times, pd.Series | pd.Index):
+        for frame in (pd.DataFrame({"x": x, "at": times}), pd.DataFrame({"x": x}, index=pd.Index(times))):
+            np.testing.assert_allclose(
+                fw.series(frame, "derivative:per=d", jitter=0)["x"], expected, rtol=1e-9
+            )
+
+
+def test_times_that_differ_by_more_than_their_unit_can_count_stay_exact():
+    times = np.array([-(2**63) + 1, -(2**63) + 4, 0, 2**63 - 2], "m8[ns]")
+    got = fw.series(np.arange(4.0), "derivative:per=ns,align=past", time=times)
+    np.testing.assert_allclose(got[1:], 1 / np.array([3, 2.0**63, 2.0**63]), rtol=1e-9)
+
+
+def test_months_are_times_as_dates_but_not_as_spans():
+    x = np.arange(12.0) ** 2
+    months = np.arange("2020-01", "2021-01", dtype="M8[M]")
+    expected = np.gradient(x, months.astype("M8[D]").astype(float))
+    for times in (months, list(months), months.astype(object), [*months[:6], *months[6:].astype("M8[D]")]):
+        np.testing.assert_allclose(
+            fw.series(x, "derivative:per=d", time=times, jitter=0), expected, rtol=1e-12
+        )
+    for unit in "MY":
+        spans = np.arange(12).astype(f"m8[{unit}]")
+        for times in (spans, list(spans), np.array([*spans, None], object)[:12]):
+            with pytest.raises(ArgumentTypeError, match="months or years, which have no fixed length"):
+                fw.series(x, "derivative", time=times)
+
+
+def test_dates_of_numpy_may_stand_in_a_list():
+    moments = np.datetime64("2024-01-01", "ns") + np.arange(4) * np.timedelta64(1, "h")
+    objects = np.empty(4, object)
+    objects[:] = list(moments)
+    mixed = [
+        moments[0].astype("M8[D]"),
+        datetime.datetime(2024, 1, 1, 1),
+        moments[2],
+        pd.Timestamp(moments[3]),
+    ]
+    for times in (objects, list(objects), mixed):
+        got = fw.series([0.0, 1, 4, 9], "derivative:per=h", time=times)
+        np.testing.assert_array_equal(got, np.gradient([0.0, 1, 4, 9]))
+    objects[2] = np.datetime64("NaT")
+    with pytest.raises(OrderError, match="the time of sample 2 is missing"):
+        fw.series([0.0, 1, 4, 9], "derivative", time=objects)
+
+
+def test_a_date_that_the_finest_unit_of_a_list_does_not_reach_is_refused():
+    times = np.empty(2, object)
+    times[:] = [np.datetime64("1500-01-01"), np.datetime64("2024-01-01T00:00:00.000000001")]
+    with pytest.raises(ArgumentError, match="`time` mixes 1500-01-01 with times in ns, which do not reach"):
+        fw.series([0.0, 1], "derivative", time=times)
+
+
+@pytest.mark.parametrize("nothing", [None, pd.NaT, np.datetime64("NaT"), np.timedelta64("NaT"), float("nan")])
+def test_times_that_are_all_missing_are_named(nothing):
+    times = np.empty(6, object)
+    times[:] = [nothing] * 6
+    for given in (times, [nothing] * 6):
+        with pytest.raises(OrderError, match="the time of sample 0 is missing"):
+            fw.series(np.arange(6.0), "derivative", time=given)

@@ -72,10 +72,10 @@ def _as_time(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.DataFrame
     if dtype.is_integer() and frame[name].str.contains(".", literal=True).any():
         dtype = pl.Float64()  # a step between whole counts
     if dtype in (pl.Duration, pl.Time):
-        spans = pl.col(name).dt.cast_time_unit("ns").to_physical()
-        return frame.with_columns(
-            spans.cast(pl.Time() if dtype == pl.Time else pl.Duration("ns")).cast(dtype)
-        )
+        if dtype == pl.Time:
+            return frame.with_columns(pl.col(name).dt.cast_time_unit("ns").to_physical().cast(pl.Time()))
+        unit = frame.schema[name].time_unit  # type: ignore[attr-defined]  # a Datetime, which has one
+        return frame.with_columns(pl.col(name).to_physical().cast(pl.Duration(unit)).cast(dtype))
     zone = getattr(dtype, "time_zone", None)
     times = pl.col(name).dt.replace_time_zone("UTC").dt.convert_time_zone(zone) if zone else pl.col(name)
     return frame.with_columns(times.cast(dtype))

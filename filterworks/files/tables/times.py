@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from filterworks.arguments import Array
+from filterworks.distances import distances
 from filterworks.errors import ArgumentError, must, unknown
 from filterworks.files.tables.block import CellError
 
@@ -40,6 +41,10 @@ _WHOLE = re.compile(r"[-+]?\d+")
 _TOLD = (("%[.]?[39]?f|%s", 1e-9), ("%[STXr]", 1.0), ("%[MR]", 60.0), ("%[HIkl]", 3600.0))
 _CLOCK = re.compile(r"%[HIMSTXRspfk]|%\.")
 _MINUTES = re.compile(r"%[MRTXrs]")
+# Letters of a time of ISO 8601 that tells more than microseconds, at least.
+_FINE = len("2024-05-01T10:00:00.1234567")
+# Microseconds, from 1970 or from another time, that are few enough to be counted in nanoseconds, too.
+_NEAR = 9_200_000_000_000_000
 FORMATS = ("iso", *_COUNTS)
 
 
@@ -54,13 +59,15 @@ class TimeFormat:
     counts
         How many of a column of counts make a second; None for dates and times.
     unit
-        Of dates and times inside: nanoseconds reach from 1678 to 2262, microseconds everywhere.
+        To what dates and times are told. Nanoseconds are beside microseconds, which reach everywhere: those
+        of times within 291 years of the first one count.
     """
 
     name: str
     counts: float | None = None
     unit: Literal["ns", "us"] = "ns"
     _origin: Any = field(default=None, repr=False)
+    _origin_rest: int = field(default=0, repr=False)
     _zone: str = field(default="", repr=False)
 
     def seconds(self, texts: pl.Series) -> Array:
@@ -80,13 +87,30 @@ class TimeFormat:
             begun = "" if self._origin is None and not row else ", which the column begins with"
             message = f"{shown!r} does not have the format {self.name}{begun}; --time-format names another"
             raise CellError(message, row)
-        if self._origin is None and len(counts):
+        if not len(counts):
+            return np.empty(0)
+        rest = self._rest(texts)
+        if self._origin is None:
             # Whole if it is written so, whatever comes after it in the same block.
             first = str(texts[0]).strip()
             self._origin = int(first) if self.counts is not None and _WHOLE.fullmatch(first) else counts[0]
+            self._origin_rest = int(rest[0])
             self._zone = _offset(str(texts[0])) if self.name.endswith("z") else ""
-        numbers = (counts - self._origin).to_numpy() if len(counts) else np.empty(0)
-        return np.asarray(numbers, np.float64) / self._per_second
+        return self._since(counts.to_numpy(), rest)
+
+    def _since(self, counts: Array, rest: Array) -> Array:
+        """Return seconds from the origin to counts, and `rest` nanoseconds more."""
+        if counts.dtype.kind == "f" or isinstance(self._origin, float):
+            return np.asarray(counts - self._origin, np.float64) / self._per_second
+        apart = distances(counts, self._origin)
+        if self.counts is not None or self.unit == "us":
+            return apart / self._per_second
+        near = np.abs(apart) < _NEAR
+        few = (counts if near.all() else np.where(near, counts, self._origin)) - self._origin
+        few *= 1000
+        few += rest - self._origin_rest
+        fine = few / 1e9
+        return fine if near.all() else np.where(near, fine, apart / 1e6)
 
     def reads(self, text: str) -> bool:
         """Return whether a text is a time in this format."""
@@ -96,7 +120,7 @@ class TimeFormat:
 
     @property
     def _per_second(self) -> float:
-        return self.counts or (1e9 if self.unit == "ns" else 1e6)
+        return self.counts or 1e6
 
     def places(self, seconds: Array) -> Array:
         """Return moments (``datetime64``) or counts, from seconds as :meth:`seconds` gives them."""
@@ -105,8 +129,8 @@ class TimeFormat:
             if abs(self._origin or 0) < _RECENT * self.counts or not self.name.startswith("epoch"):
                 return counts
             return np.rint(counts / self.counts * 1e6).astype("datetime64[us]")
-        whole = np.rint(seconds * self._per_second).astype(np.int64) + (self._origin or 0)
-        return whole.astype(f"datetime64[{self.unit}]")
+        whole, _ = self._moments(seconds)
+        return whole.astype("datetime64[us]")
 
     def texts(self, seconds: Array, step: float) -> pl.Series:
         """Return times written in this format, from seconds as :meth:`seconds` gives them.
@@ -123,15 +147,40 @@ class TimeFormat:
                 # Counts of nanoseconds are too long for a float.
                 return pl.Series(np.rint(counts).astype(np.int64) + origin).cast(pl.String)
             return pl.Series(counts + origin).cast(pl.String)
-        counts = np.rint(seconds * self._per_second).astype(np.int64) + (self._origin or 0)
-        moments = pl.Series(counts).cast(pl.Datetime(self.unit))
+        whole, rest = self._moments(seconds)
         if self.name == "datetime":
-            return moments
+            return _datetimes(whole, rest)
         form = self.finer(step)
-        if not self._zone:
-            return moments.dt.to_string(form)
-        form = form.replace("%#z", self._zone).replace("%z", self._zone)
-        return (moments + _ahead(self._zone)).dt.to_string(form)
+        if self._zone:
+            form = form.replace("%#z", self._zone).replace("%z", self._zone)
+            whole = whole + _ahead(self._zone) // datetime.timedelta(microseconds=1)
+        texts = pl.Series(_rounded(whole, rest)).cast(pl.Datetime("us")).dt.to_string(form)
+        if not rest.any():
+            return texts
+        fits = np.abs(whole) < _NEAR
+        is_fine = self._origin_rest or not math.isclose(step * 1e6, round(step * 1e6), rel_tol=1e-9)
+        if is_fine and rest[~fits].any():
+            raise ArgumentError(
+                "nanoseconds of times before 1679 or after 2261 cannot be written; take a step, and a first "
+                "time, of whole microseconds"
+            )
+        fine = pl.Series(np.where(fits, whole, 0) * 1000 + rest).cast(pl.Datetime("ns")).dt.to_string(form)
+        return fine.zip_with(pl.Series(fits), texts)
+
+    def _moments(self, seconds: Array) -> tuple[Array, Array]:
+        """Return moments in microseconds, and in nanoseconds what they are more than that."""
+        origin = self._origin or 0
+        if self.unit == "us":
+            whole = np.rint(seconds * 1e6).astype(np.int64) + origin
+            return whole, np.zeros_like(whole)
+        near = np.abs(seconds) < _NEAR / 1e6
+        far = np.rint(np.where(near, 0.0, seconds) * 1e6).astype(np.int64)
+        fine = np.rint(np.where(near, seconds, 0.0) * 1e9).astype(np.int64)
+        # What is a whole microsecond but for the rounding of sums and products, after weeks, is one.
+        blur, even = np.spacing(np.abs(seconds)) * 1e9, (fine + 500) // 1000 * 1000
+        fine = np.where((blur > 0.3) & (np.abs(fine - even) <= np.maximum(2 * blur, 1)), even, fine)
+        fine += self._origin_rest
+        return origin + far + fine // 1000, np.where(near, fine % 1000, 0)
 
     def finer(self, step: float) -> str:
         """Return the name of the format that tells times `step` seconds apart, this one's if it does.
@@ -163,13 +212,15 @@ class TimeFormat:
         return f"{iso[1]}{iso[3] or 'T'}%H:%M{seconds}{iso[4]}"
 
     def _counts(self, texts: pl.Series) -> pl.Series:
-        """Return whole units, or the counts themselves; null where the format does not fit."""
+        """Return microseconds, or the counts themselves; null where the format does not fit."""
         import polars as pl
 
-        if texts.dtype in (pl.Duration, pl.Time):
-            return texts.cast(pl.Duration(self.unit)).to_physical()
         if texts.dtype.is_temporal():
-            return texts.cast(pl.Datetime(self.unit)).to_physical()
+            if _is_fine(texts):
+                return _nanoseconds(texts) // 1000
+            return texts.cast(
+                pl.Duration("us") if texts.dtype == pl.Duration else pl.Datetime("us")
+            ).to_physical()
         if self.counts is not None:
             text = texts
             if texts.dtype == pl.String:
@@ -183,11 +234,51 @@ class TimeFormat:
         if "%.f" in self.name and "," not in self.name:  # ISO 8601 allows a comma before the decimals
             text = text.str.replace(",", ".", literal=True)
         if not _CLOCK.search(self.name):
-            return text.str.to_date(self.name, strict=False).cast(pl.Datetime(self.unit)).to_physical()
+            return text.str.to_date(self.name, strict=False).cast(pl.Datetime("us")).to_physical()
         name = self.name
         if not _MINUTES.search(name):  # polars wants them beside hours
             name, text = f"{name} %M", text + " 00"
-        return text.str.to_datetime(name, time_unit=self.unit, strict=False).to_physical()
+        return text.str.to_datetime(name, time_unit="us", strict=False).to_physical()
+
+    def _rest(self, texts: pl.Series) -> Array:
+        """Return the nanoseconds that times are more than their microseconds, or one 0; none is missing."""
+        import polars as pl
+
+        if _is_fine(texts):
+            return (_nanoseconds(texts) % 1000).to_numpy()
+        if self.unit == "us" or "%.f" not in self.name or texts.dtype != pl.String:
+            return np.zeros(1, np.int64)
+        if texts.str.len_bytes().to_numpy().max() >= _FINE and texts.str.contains(r"[.,]\d{7}").any():
+            digits = texts.str.extract(r"[.,]\d{6}(\d{1,3})").str.pad_end(3, "0")
+            return digits.cast(pl.Int64).fill_null(0).to_numpy()
+        return np.zeros(1, np.int64)
+
+
+def _is_fine(times: pl.Series) -> bool:
+    """Return whether a typed column tells nanoseconds."""
+    return times.dtype.is_temporal() and (
+        getattr(times.dtype, "time_unit", None) == "ns" or str(times.dtype) == "Time"
+    )
+
+
+def _nanoseconds(times: pl.Series) -> pl.Series:
+    import polars as pl
+
+    return (times.cast(pl.Duration("ns")) if times.dtype == pl.Time else times).to_physical()
+
+
+def _rounded(whole: Array, rest: Array) -> Array:
+    """Return microseconds and nanoseconds as microseconds."""
+    return np.asarray(whole + (rest + 500) // 1000)
+
+
+def _datetimes(whole: Array, rest: Array) -> pl.Series:
+    """Return moments in nanoseconds if they need them and they reach that far, otherwise microseconds."""
+    import polars as pl
+
+    if rest.any() and (np.abs(whole) < _NEAR).all():
+        return pl.Series(whole * 1000 + rest).cast(pl.Datetime("ns"))
+    return pl.Series(_rounded(whole, rest)).cast(pl.Datetime("us"))
 
 
 def _offset(text: str) -> str:
@@ -247,8 +338,7 @@ def find_format(texts: Sequence[str], given: str | None, name: str = "") -> Time
     first = next((text for text in texts if text), "")
     match = _ISO.fullmatch(first)
     if match:
-        near = 1700 <= int(first[:4]) <= 2200 and match["sep"] is not None
-        return TimeFormat(_iso_format(match), unit="ns" if near else "us")
+        return TimeFormat(_iso_format(match), unit="us" if match["sep"] is None else "ns")
     if _COMPACT.fullmatch(first):
         return TimeFormat("%Y%m%d", unit="us")
     return None if given == "iso" else _epoch(first)
