@@ -32,7 +32,7 @@ def cases(rows):
         parsed = SeriesChain.parse(chain)
         return lambda: parsed(x, **options)
 
-    for window in (5, 101, 10_001, 30_001, 100_001, 1_000_001):
+    for window in (5, 101, 10_001, 30_001, 100_001, 1_000_001, 2_500_001, 3_000_001):
         yield (
             f"mean {window}",
             ours(f"mean:window={window}", one),
