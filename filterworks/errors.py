@@ -11,6 +11,7 @@
     ├── FileError                        a file cannot be read or written; the message names it
     ├── JobError                         a job (file or command line) is wrong; all its problems at once
     └── LedgerError                      the record beside the output is locked or unusable
+        └── NoSpaceError                 the disk is full
 """
 
 from __future__ import annotations
@@ -69,6 +70,10 @@ class JobError(FilterworksError):
 
 class LedgerError(FilterworksError):
     """The ledger of an output is in use by another run, or cannot be used."""
+
+
+class NoSpaceError(LedgerError):
+    """Nothing can be recorded, because the disk is full."""
 
 
 def must(name: str, accepted: str, got: object) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import faulthandler
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filterworks.batch.job import AnyJob
 from filterworks.batch.ledger import Ledger, Record
 from filterworks.batch.worklist import Item, Worklist
+from filterworks.errors import NoSpaceError
 
 _TRACE = "crash"
 _MOST = 64 << 10
@@ -56,7 +57,8 @@ def forget(worklist: Worklist, ledger: Ledger) -> None:
         for target in ledger.crashes()
         if target == worklist.target or worklist.item(target) is not None
     ]
-    ledger.forget_crashes(known)
+    with suppress(NoSpaceError):  # then they are feared once more than they need be
+        ledger.forget_crashes(known)
 
 
 def set_aside(job: AnyJob, worklist: Worklist, ledger: Ledger) -> tuple[dict[str, str], bool]:

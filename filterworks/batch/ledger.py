@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from filterworks.errors import JobError, LedgerError
+from filterworks.errors import JobError, LedgerError, NoSpaceError
 
 NAME = ".filterworks.sqlite"
 # What is said of inputs that kill those who read them.
@@ -204,7 +204,8 @@ class Ledger:
         )
 
     def _broken(self, error: sqlite3.Error) -> LedgerError:
-        return LedgerError(f"{self.path}: the ledger cannot be used: {error}")
+        is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        return (NoSpaceError if is_full else LedgerError)(f"{self.path}: the ledger cannot be used: {error}")
 
     @property
     def exists(self) -> bool:

@@ -11,7 +11,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ from filterworks.batch.partials import partials
 from filterworks.batch.plan import covers
 from filterworks.batch.tasks import SHARES, STOPPING, Outcome, Task
 from filterworks.batch.worklist import Item, Worklist
-from filterworks.errors import FileError, LedgerError
+from filterworks.errors import FileError, LedgerError, NoSpaceError
 from filterworks.files.urls import is_url
 
 _TALLIES = 1000
@@ -107,6 +107,7 @@ class _Run:
     workers: int = 0
     counter: int = 0
     waiting: list[tuple[Item, Outcome]] = field(default_factory=list)
+    has_recipe: bool = False
     committed: float = 0.0
     beaten: float = 0.0
     # When how many were settled, lately: the rate that others are told.
@@ -124,8 +125,14 @@ class _Run:
 
     def begin(self) -> None:
         """Record what the results are made by, and that the run is alive."""
-        self.ledger.keep_recipe(self.job.signature, self.job.recipe)
+        with suppress(NoSpaceError):  # each file will say so; whatever can be recorded comes after this
+            self._keep_recipe()
         self.beat()
+
+    def _keep_recipe(self) -> None:
+        if not self.has_recipe:
+            self.ledger.keep_recipe(self.job.signature, self.job.recipe)
+            self.has_recipe = True
 
     def settle(self, item: Item, outcome: Outcome) -> None:
         """Take an outcome in; recorded and named with others by :meth:`commit`."""
@@ -169,18 +176,25 @@ class _Run:
         since, before = self.pace[0]
         rate = (settled - before) / (now - since) if now > since else 0.0
         progress = Progress(self.workers, report.done, report.failed, report.skipped, rate)
-        self.ledger.beat(self.worklist.target, progress)
+        with suppress(NoSpaceError):
+            self.ledger.beat(self.worklist.target, progress)
         self.beaten = now
 
     def _record(self, kept: list[tuple[Item, Outcome]]) -> None:
-        """Record outcomes; on a full disk the newest half makes room for the others, until they fit."""
+        """Record outcomes; on a full disk the newest half makes room for the others, until they fit.
+
+        Failures that do not fit are only told: the next run tries their inputs as those of the recorded ones.
+        """
         while any(_is_news(outcome) for _, outcome in kept):
             try:
+                self._keep_recipe()
                 self.ledger.write(_record(self.job, i, o) for i, o in kept if _is_news(o))
                 self._tag(kept)
                 return
             except LedgerError as error:
                 done = [n for n, (_, outcome) in enumerate(kept) if outcome.state == "done"]
+                if not done and isinstance(error, NoSpaceError):
+                    return
                 if not done:
                     raise
                 for n in done[len(done) // 2 :]:
@@ -214,7 +228,8 @@ class _Run:
             self.worklist.place.name(outcome.partial, item.output)
         except FileError as error:
             failure = Outcome("failed", error=str(error))
-            self.ledger.write([_record(self.job, item, failure)])
+            with suppress(NoSpaceError):  # recorded is a result that is not there: it is made again
+                self.ledger.write([_record(self.job, item, failure)])
             return failure
         return outcome
 
