@@ -6,7 +6,7 @@ their padding in place, one row every `pitch` samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -75,6 +75,29 @@ def gather(
         with code.when(code.value(f"icmp sge i64 {place}, 0")):
             value = load_as(code, source, work, code.at(kind_of(source), line, place), 1)
             code.store(kind, value, pointer, work.itemsize)
+
+
+def unstaged(name: str, own: Sequence[str]) -> Function:
+    """Return the beginning of a loop that reads the data as they lie.
+
+    Its arguments: the result, the data, where each row begins in them (-1: zeros), and room for a few rows.
+    Its constants: the pitch of those; how many numbers stand before the line with the table of their places
+    in it (-1: zero), the first number of the line and how many of it, how many stand after it with their
+    table; the result's pitch, height and width; a row of zeros; then its `own`.
+    """
+    names = (
+        "pitch", "before", "p_before", "first", "inside", "after", "p_after",
+        "out_pitch", "height", "width", "p_zeros",
+    )  # fmt: skip
+    return Function(name, ("p_out", "p_data", "p_rows", "p_between"), (*names, *own))
+
+
+def place_of_row(code: Function, source: DType, row: str) -> str:
+    """Return where the first number of a row's line stands in the data of an :func:`unstaged` loop."""
+    offset = code.load("i64", code.at("i64", "%p_rows", row))
+    place = code.at(kind_of(source), code.at(kind_of(source), "%p_data", offset), "%first")
+    is_outside = code.value(f"icmp slt i64 {offset}, 0")
+    return code.value(f"select i1 {is_outside}, ptr %p_zeros, ptr {place}")
 
 
 @cache

@@ -13,7 +13,7 @@ from functools import cache
 from filterworks.machine.code import Function
 from filterworks.machine.compiler import compiled, vector_bytes
 from filterworks.machine.elements import kind_of, load_as, store_as, vector_of
-from filterworks.machine.loops import DType, Loop, gather, tiles
+from filterworks.machine.loops import DType, Loop, gather, place_of_row, tiles, unstaged
 
 # Distances of the taps from the sample itself, in numbers, for each row of a kernel.
 Pattern = tuple[tuple[int, ...], ...]
@@ -82,18 +82,10 @@ def both_passes(source: DType, work: DType, out: DType, passes: Passes, lanes: i
     Few rows are between the passes at a time, and nothing is copied before: a row outside of the data is
     another one or zeros, and a column outside is made from other columns of the combined rows.
 
-    Its arguments: the result, the data, where each row begins in them (-1: zeros), and room for the
-    combined rows. Its constants: their pitch; how many of their numbers stand before the line with the
-    table of their places in it (-1: zero), the first number of the line and how many of it, how many
-    stand after it with their table; the result's pitch, height and width; weights of both passes; a row
-    of zeros.
+    Its arguments and constants: those of :func:`loops.unstaged`, weights of both passes.
     """
-    names = (
-        "pitch", "before", "p_before", "first", "inside", "after", "p_after",
-        "out_pitch", "height", "width", "p_rows_weights", "p_line_weights", "p_zeros",
-    )  # fmt: skip
     (rows, _), item = passes.tile, work.itemsize
-    code = Function(f"both_{source}_{work}_{out}", ("p_out", "p_data", "p_rows", "p_between"), names)
+    code = unstaged(f"both_{source}_{work}_{out}", ("p_rows_weights", "p_line_weights"))
     kind = kind_of(work)
     with code.loop(0, "%height", rows) as start:
         row = code.least(start, code.sub("%height", rows))
@@ -123,12 +115,8 @@ def _combine_rows(code: Function, dtypes: tuple[DType, DType], passes: Passes, r
     """Write the combined rows of a tile for the columns of the line."""
     (source, work), (rows, vectors) = dtypes, passes.tile
     kind, element = kind_of(work), kind_of(source)
-    lines = []
-    for index in range(rows + len(passes.rows) - 1):
-        offset = code.load("i64", code.at("i64", "%p_rows", code.add(row, index)))
-        place = code.at(element, code.at(element, "%p_data", offset), "%first")
-        is_outside = code.value(f"icmp slt i64 {offset}, 0")
-        lines.append(code.value(f"select i1 {is_outside}, ptr %p_zeros, ptr {place}"))
+    count = rows + len(passes.rows) - 1
+    lines = [place_of_row(code, source, code.add(row, index)) for index in range(count)]
     tap_of = {row: index for index, row in enumerate(r for r, has in enumerate(passes.rows) if has)}
     with code.loop(0, "%inside", vectors * lanes) as begin:
         column = code.least(begin, code.sub("%inside", vectors * lanes))

@@ -6,7 +6,7 @@ from scipy import signal
 
 import filterworks as fw
 from filterworks import convolution
-from filterworks.engine import fused, separable, written
+from filterworks.engine import separable, unstaged, written
 
 RNG = np.random.default_rng(5)
 ROWS, LINE = np.array([1.0, -2, 4, 8, 3]), np.array([3.0, 1, -2, 5, 1, 1, 0.5, 2])
@@ -18,7 +18,7 @@ def both(monkeypatch):
     """Return a function that filters with and without the fused loop, and tells whether there was one."""
 
     def filtered(x, kernel=KERNEL, chunk=1 << 13, **options):
-        monkeypatch.setattr(fused, "_CHUNK", chunk)
+        monkeypatch.setattr(unstaged, "_CHUNK", chunk)
         results = []
         for repays in (1 << 60, 1):
             monkeypatch.setattr(written, "_REPAYS", repays)
