@@ -53,9 +53,7 @@ def reusable(request: Request, x: Array) -> Callable[[Array], Array] | None:
     That is so for a plain sum of weighted samples by an engine that is exact in every window.
     """
     problem = request.problem
-    plain = request.imaginary is None and x.dtype.kind in "biuf" and request.nan_policy == "propagate"
-    filled = problem.boundary == "constant" and request.fill_value != 0
-    if not plain or filled or problem.boundary == "omit" or 0 in problem.output_shape:
+    if not is_plain_sum(request) or x.dtype.kind not in "biuf" or 0 in problem.output_shape:
         return None
     if not problem.is_remembered:
         return None
@@ -69,6 +67,12 @@ def reusable(request: Request, x: Array) -> Callable[[Array], Array] | None:
         return NOT_YET
     run, dtype = engine.prepare(problem), request.dtype
     return run if dtype is None else lambda data: finish(run(data), dtype)
+
+
+def is_plain_sum(request: Request) -> bool:
+    """Return whether the weights are real, and what lies outside or is missing needs nothing else."""
+    filled = request.problem.boundary == "constant" and request.fill_value != 0
+    return request.imaginary is None and request.nan_policy == "propagate" and not (filled or omits(request))
 
 
 def _rounding(request: Request, x: Array) -> Problem:

@@ -9,7 +9,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,12 +19,14 @@ from numpy.typing import ArrayLike
 from filterworks import filters, kernels
 from filterworks.arguments import Array, as_axes, as_signal, per_axis, saturate
 from filterworks.convolution import Axes
+from filterworks.engine import stencil
 from filterworks.errors import ArgumentError
-from filterworks.evaluation import NOT_YET, reusable
+from filterworks.evaluation import NOT_YET, is_plain_sum, reusable
 from filterworks.filters.options import float_dtype
 from filterworks.machine.compiler import CompilerError
 from filterworks.notation import checked, named, parse_parameters, parse_parts, written_step
 from filterworks.planner import expecting_many, is_traced, tracing
+from filterworks.problem import Problem, Weights
 
 Parameters = Mapping[str, Any]
 Reach = tuple[float, ...]
@@ -57,17 +59,21 @@ class Operation:
     exceeds
         Whether a result on the scale of the data may leave their range; or a function that tells.
     is_correlation
-        Whether it is one correlation, with a kernel that the parameters alone decide.
+        Whether it is one correlation, with a kernel that the parameters alone decide; or a function of them
+        that tells.
     is_separable
         Whether it is a correlation with one factor along each axis.
+    is_length
+        Whether it is √(a² + b²) of the two correlations that it takes.
     """
 
     function: Callable[..., Array]
     reach: Callable[[Parameters, int], Reach]
     signed: bool | Callable[[Parameters], bool] = False
     exceeds: bool | Callable[[Parameters], bool] = False
-    is_correlation: bool = False
+    is_correlation: bool | Callable[[Parameters], bool] = False
     is_separable: bool = False
+    is_length: bool = False
 
     @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
@@ -145,6 +151,11 @@ def _is_no_mean(parameters: Parameters) -> bool:
     return bool(taps.min() < 0 or taps.sum() > 1 + 1e-9)
 
 
+def _is_written(parameters: Parameters) -> bool:
+    """Return whether the weights stand in the parameters: a file may change."""
+    return parameters.get("path") is None
+
+
 def _is_derivative(parameters: Parameters) -> bool:
     return bool(np.any(parameters.get("order", 0)))
 
@@ -163,10 +174,10 @@ OPERATIONS: dict[str, Operation] = {
     "motion": Operation(filters.motion, _of_kernel("motion"), is_correlation=True),
     "median": Operation(filters.median, _half("size")),
     "bilateral": Operation(filters.bilateral, _of_bilateral),
-    "sobel": Operation(filters.sobel, _one, True),
-    "prewitt": Operation(filters.prewitt, _one, True),
-    "scharr": Operation(filters.scharr, _one, True),
-    "roberts": Operation(filters.roberts, _one, True),
+    "sobel": Operation(filters.sobel, _one, True, is_length=True),
+    "prewitt": Operation(filters.prewitt, _one, True, is_length=True),
+    "scharr": Operation(filters.scharr, _one, True, is_length=True),
+    "roberts": Operation(filters.roberts, _one, True, is_length=True),
     "central_difference": Operation(filters.central_difference, _one, True),
     "laplace": Operation(filters.laplace, _one, True, is_correlation=True),
     "log": Operation(filters.log, _of_sigma(), True),
@@ -176,7 +187,9 @@ OPERATIONS: dict[str, Operation] = {
     "unsharp_mask": Operation(filters.unsharp_mask, _of_sigma(default=1.0), exceeds=True),
     "sharpen": Operation(filters.sharpen, _one, exceeds=True, is_correlation=True),
     "emboss": Operation(filters.emboss, _one, exceeds=True, is_correlation=True),
-    "kernel": Operation(filters.kernel, _of_weights, _weights_cancel, exceeds=_is_no_mean),
+    "kernel": Operation(
+        filters.kernel, _of_weights, _weights_cancel, exceeds=_is_no_mean, is_correlation=_is_written
+    ),
 }
 
 
@@ -196,6 +209,12 @@ class Step:
     def is_signed(self) -> bool:
         """Whether the result leaves the scale of the data."""
         return self.operation.is_signed(dict(self.parameters))
+
+    @property
+    def is_correlation(self) -> bool:
+        """Whether it is one correlation, with a kernel that the parameters alone decide."""
+        decided = self.operation.is_correlation
+        return decided(dict(self.parameters)) if callable(decided) else decided
 
     @property
     def may_exceed(self) -> bool:
@@ -338,6 +357,60 @@ class Chain:
                 return self._applied(array, axes, floats)
             return self._applied_first(key, array)
 
+    def pixels(
+        self, x: Array, axes: tuple[int, int], keep: tuple[slice, slice], *, absolute: bool, offset: int
+    ) -> tuple[Array, int] | None:
+        """Return the result as pixels of the dtype of `x`, where one loop gives them at once.
+
+        Parameters
+        ----------
+        x
+            8- or 16-bit pixels.
+        axes
+            Two.
+        keep
+            The part of the result that is wanted.
+        absolute, offset
+            Whether magnitudes are wanted, and what is added.
+
+        Returns
+        -------
+        tuple or None
+            The result, rounded and saturated, and how many samples of it were cut to the range of the dtype.
+        """
+        if self._stencil is None or x.dtype.kind != "u":
+            return None
+        problem, kernels = self._stencil
+        padding = tuple(
+            (low - kept.start, high - (x.shape[axis] - kept.stop))
+            for (low, high), axis, kept in zip(problem.padding, axes, keep, strict=True)
+        )
+        problem = replace(problem, shape=x.shape, dtype=x.dtype, axes=axes, padding=padding, wanted=x.dtype)
+        with suppress(CompilerError):
+            found = stencil.prepare(problem, kernels, absolute=absolute, offset=offset)
+            return found(x) if found else None
+        return None
+
+    @cached_property
+    def has_stencil(self) -> bool:
+        """Whether one loop gives pixels at once: a step of small kernels of integers along two axes."""
+        return self._stencil is not None
+
+    @cached_property
+    def _stencil(self) -> tuple[Problem, tuple[Weights, ...]] | None:
+        """The problem of a small image with the first kernel of the only step, and all of its kernels."""
+        one = self.steps[0]
+        if len(self.steps) > 1 or not (one.is_correlation or one.operation.is_length):
+            return None
+        with suppress(ArgumentError), tracing() as trace:
+            one(np.zeros((2, 2), np.uint8))
+        requests = [call[0] for call in trace.calls]
+        if not requests:
+            return None
+        problem, kernels = requests[0].problem, tuple(request.problem.weights for request in requests)
+        plain = all(is_plain_sum(request) and request.method == "auto" for request in requests)
+        return (problem, kernels) if plain and stencil.is_possible(problem, kernels) else None
+
     def __reduce__(self) -> tuple[type[Chain], tuple[tuple[Step, ...]]]:
         # What is remembered is of this process.
         return Chain, (self.steps,)
@@ -352,7 +425,7 @@ class Chain:
         with tracing() as trace:
             result = self._applied(array, *key[2:])
         run = None
-        if len(self.steps) == len(trace.calls) == 1 and self.steps[0].operation.is_correlation:
+        if len(self.steps) == len(trace.calls) == 1 and self.steps[0].is_correlation:
             request, data, made = trace.calls[0]
             with suppress(CompilerError):
                 run = reusable(request, array) if data is array and made is result else None

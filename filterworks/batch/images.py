@@ -21,7 +21,7 @@ from filterworks.batch.digests import Digest, HashedFile, digest, write_hashed
 from filterworks.batch.folders import identity
 from filterworks.batch.memory import MEMORY, usual_memory
 from filterworks.batch.overviews import overviews as add_overviews
-from filterworks.batch.render import Grid, Rendering, grid, is_plain, loosened, render
+from filterworks.batch.render import Grid, Rendering, grid, loosened, plain, render
 from filterworks.batch.tasks import SHARES, Made, Task
 from filterworks.batch.unfinished import NAME, Progress, Unfinished, unfinished
 from filterworks.batch.volume import Volume
@@ -201,7 +201,7 @@ class _Work:
         room = self._room(page)
         sheet = writer.sheet(page, room)
         whole = isinstance(page, Page)
-        kind = (page.shape, page.dtype, page.unit, sheet.unit, whole, is_plain(page))
+        kind = (page.shape, page.dtype, page.unit, sheet.unit, whole, plain(page))
         cut, threads, size = _course(rendering, *kind, task.threads, task.memory)
         self._check_memory(size)
         check = Check(page, rendering, self._settle) if task.verify else None
@@ -292,7 +292,7 @@ def _course(
     stored: int,
     unit: int,
     whole: bool,
-    plain: bool,
+    held: np.dtype[Any] | None,
     threads: int,
     memory: int | None,
 ) -> tuple[Grid, int, int]:
@@ -300,7 +300,7 @@ def _course(
 
     Of the page and of its result `stored` and `unit` rows belong together; `whole`: it is decoded at once.
     """
-    cut = grid(shape, stored, rendering, unit, plain=plain)
+    cut = grid(shape, stored, rendering, unit, held)
     size = math.prod(shape) * dtype.itemsize if whole else 0
     # A page that is decoded whole is held, and its result unless that takes its place.
     kept = size if size > _TWICE else 2 * size

@@ -70,9 +70,28 @@ class Rendering:
         """Whether the outside is found at the other end of the image, beyond the reach."""
         return "wrap" in self.boundaries
 
+    def at_once(self, pixels: Array, keep: tuple[slice, slice], alpha: Alpha) -> tuple[Array, int] | None:
+        """Return the part of the result to be kept, and how many of it were cut; None: not without values."""
+        if alpha != "none" or not self._has_stencil:
+            return None
+        middle = 1 << (8 * pixels.dtype.itemsize - 1)
+        is_magnitude, offset = self.how == "abs", middle if self.how == "offset" else 0
+        return self.chain.pixels(pixels, (0, 1), keep, absolute=is_magnitude, offset=offset)
+
     @cached_property
-    def is_light(self) -> bool:
-        """Whether the chain is one step of little work and, compiled, no memory but for its result."""
+    def _has_stencil(self) -> bool:
+        """Whether the pixels of unsigned integers may be had without values in between."""
+        is_plain = self.apply is None and self.axes == (0, 1) and self.how != "stretch"
+        return is_plain and self.chain.has_stencil
+
+    def is_light(self, dtype: np.dtype[Any]) -> bool:
+        """Return whether the chain is one step of little work and, compiled, no memory but for its result."""
+        is_stencil = self._has_stencil and obstacle() is None and dtype.kind == "u"
+        return self._is_smooth or (is_stencil and "wrap" not in self.boundaries)
+
+    @cached_property
+    def _is_smooth(self) -> bool:
+        """Whether the chain is one separable step that stays in the range of the data."""
         steps = self.chain.steps
         is_one = len(steps) == 1 and steps[0].operation.is_separable and self.apply is None
         scales = self.how == "clip" and not self.chain.may_exceed and not self.chain.is_signed
@@ -152,18 +171,29 @@ class Grid:
         return tall, wide
 
 
-def is_plain(page: Raster) -> bool:
-    """Return whether a page is held in memory, and its colours are filtered together and as they are."""
+def plain(page: Raster) -> np.dtype[Any] | None:
+    """Return the dtype of a page that is held in memory and whose colours are filtered together, as they are.
+
+    None where that is not so.
+    """
     is_read = page.dtype.itemsize >= 4 if page.dtype.kind == "f" else page.dtype.itemsize <= 2
     is_narrow = math.prod(page.shape[2:]) < _CHANNELS
-    return isinstance(page, Page) and page.alpha == "none" and is_read and is_narrow
+    is_plain = isinstance(page, Page) and page.alpha == "none" and is_read and is_narrow
+    return page.dtype if is_plain else None
 
 
 def grid(
-    shape: tuple[int, ...], stored: int, rendering: Rendering, unit: int = 1, *, plain: bool = False
+    shape: tuple[int, ...],
+    stored: int,
+    rendering: Rendering,
+    unit: int = 1,
+    held: np.dtype[Any] | None = None,
 ) -> Grid:
-    """Return how to cut a page of which so many rows are `stored` together, and of its result `unit`."""
-    if plain and rendering.is_light and math.prod(shape) <= _WHOLE:
+    """Return how to cut a page of which so many rows are `stored` together, and of its result `unit`.
+
+    `held`: the dtype of a :func:`plain` page.
+    """
+    if held is not None and rendering.is_light(held) and math.prod(shape) <= _WHOLE:
         rows, columns = (slice(0, size) for size in shape[:2])
         work_bytes = 0 if obstacle() is None else WORK_BYTES
         return Grid(((rows, rows, rows),), ((columns, columns, columns),), work_bytes=work_bytes)
@@ -240,7 +270,7 @@ def render(
     MissingDataError
         If NaN would have to become an integer.
     """
-    cut = cut or grid(page.shape, page.unit, rendering, sheet.unit, plain=is_plain(page))
+    cut = cut or grid(page.shape, page.unit, rendering, sheet.unit, plain(page))
     if rendering.how == "stretch" and rendering.limits is None:
         rendering = replace(rendering, limits=_limits(page, rendering, cut, threads))
     clipped = 0
@@ -299,11 +329,10 @@ def _flow(
 
 def _shown(page: Raster, rendering: Rendering, cut: Grid, band: Band, window: Array) -> tuple[Array, int]:
     """Return the pixels of one band of the result, and how many were cut."""
-    if cut.is_whole:
-        return rendering.pixels(*rendering.values(window, page.alpha), page.dtype)
     parts, clipped = [], 0
-    for values, opacity in _blocks(page, rendering, cut, band, window):
-        shown, count = rendering.pixels(values, opacity, page.dtype)
+    for part, keep in _parts(cut, band, window):
+        made = rendering.at_once(part, keep, page.alpha)
+        shown, count = made or rendering.pixels(*_values(rendering, part, keep, page.alpha), page.dtype)
         parts.append(shown)
         clipped += count
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1), clipped
@@ -315,7 +344,8 @@ def _limits(page: Raster, rendering: Rendering, cut: Grid, threads: int) -> Limi
 
     def work(band: Band, window: Array) -> list[float]:
         extremes = []
-        for values, _ in _blocks(page, rendering, cut, band, window):
+        for part, keep in _parts(cut, band, window):
+            values, _ = _values(rendering, part, keep, page.alpha)
             finite = values[np.isfinite(values)]
             if finite.size:
                 extremes += [float(finite.min()), float(finite.max())]
@@ -325,11 +355,16 @@ def _limits(page: Raster, rendering: Rendering, cut: Grid, threads: int) -> Limi
     return (min(found), max(found)) if found else None
 
 
-def _blocks(
-    page: Raster, rendering: Rendering, cut: Grid, band: Band, window: Array
-) -> Iterator[tuple[Array, Array | None]]:
-    """Yield the values of a band of the result and the pixels of its alpha channel if that is apart."""
-    kept = band[1]
+def _values(
+    rendering: Rendering, part: Array, keep: tuple[slice, slice], alpha: Alpha
+) -> tuple[Array, Array | None]:
+    """Return the values of the part to be kept, and the pixels of its alpha channel if that is apart."""
+    values, opacity = rendering.values(part, alpha)
+    return values[keep], None if opacity is None else opacity[keep]
+
+
+def _parts(cut: Grid, band: Band, window: Array) -> Iterator[tuple[Array, tuple[slice, slice]]]:
+    """Yield the blocks of a band, and which rows and columns of their results are kept."""
     for read, keep, columns in cut.columns:
         part, inside = window, keep
         if cut.wrapped is not None:
@@ -338,8 +373,7 @@ def _blocks(
             inside = slice(cut.wrapped, part.shape[1] - cut.wrapped)
         elif len(cut.columns) > 1:
             part = np.ascontiguousarray(window[:, read])
-        values, opacity = rendering.values(part, page.alpha)
-        yield values[kept, inside], None if opacity is None else opacity[kept, inside]
+        yield part, (band[1], inside)
 
 
 def _periodic(page: Raster, start: int, stop: int) -> Array:

@@ -5,6 +5,7 @@ The loops are begun by :func:`~filterworks.machine.loops.unstaged`.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable
 
 import numpy as np
@@ -99,24 +100,35 @@ class Unstaged:
         """How many blocks there are."""
         return self.field.block_count
 
-    def run(self, loop: loops.Loop, x: Array) -> Array:
-        """Return what the loop makes of the data, block after block."""
+    def run(self, loop: loops.Loop, x: Array, tally: list[int] | None = None) -> Array:
+        """Return what the loop makes of the data, block after block, and put into `tally` what it counts.
+
+        The room of such a loop begins with three integers: what it has counted, and how many rows and numbers
+        at the beginning of the block belong to the one before.
+        """
         field, tables = self.field, self._tables
         data = Data(field, x)
         out = np.empty(field.problem.output_shape, field.problem.out)
         # Kept until the end: another call may have data laid out otherwise.
         rows = tables.rows_of(data.step)
         first_row = address(rows)
-        if self._only is not None:
-            loop(address(out), data.pointer, first_row, scratch("between", self.room), self._only)
-            return out
         place_of = places_in(out, field)
 
         def do(_: object, block: Block) -> None:
             offset = data.plane_offset(tables, block.plane, 0) if field.outer else 0
             start, rows_from = data.pointer + (offset or 0), first_row + 8 * block.row
-            constants = address(self._constants[block.column])
-            loop(place_of(block), start, rows_from, scratch("between", self.room), constants)
+            room, constants = scratch("between", self.room), address(self._constants[block.column])
+            if tally is None:
+                loop(place_of(block), start, rows_from, room, constants)
+                return
+            head = (ctypes.c_int64 * 3).from_address(room)
+            head[1] = -block.row % field.height
+            head[2] = -block.column % field.columns * field.inner
+            loop(place_of(block), start, rows_from, room, constants)
+            tally.append(head[0])
 
-        share(do, field.blocks(), usable_threads() if field.is_large else 1)
+        if self._only is not None and tally is None:
+            loop(address(out), data.pointer, first_row, scratch("between", self.room), self._only)
+        else:
+            share(do, field.blocks(), usable_threads() if field.is_large else 1)
         return out

@@ -95,6 +95,10 @@ class Function:
         """Return the smaller of two 64-bit integers."""
         return self.call("i64", "llvm.smin.i64", ("i64", str(a)), ("i64", str(b)))
 
+    def greatest(self, a: str | int, b: str | int) -> str:
+        """Return the larger of two 64-bit integers."""
+        return self.call("i64", "llvm.smax.i64", ("i64", str(a)), ("i64", str(b)))
+
     def splat(self, scalar_kind: str, value: str, lanes: int) -> str:
         """Return a vector that holds `value` in each lane."""
         if lanes == 1:

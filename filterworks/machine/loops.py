@@ -41,25 +41,31 @@ def stage(source: DType, work: DType, lanes: int) -> Loop:
         ("p_out", "p_data", "p_rows"),
         ("pitch", "rows", "before", "p_before", "first", "inside", "after", "p_after"),
     )
-    kind, element = kind_of(work), kind_of(source)
     with code.loop(0, "%rows") as row:
-        offset = code.load("i64", code.at("i64", "%p_rows", row))
-        target = code.at(kind, "%p_out", code.mul(row, "%pitch"))
-        total = code.add(code.add("%before", "%inside"), "%after")
-        with code.when(code.value(f"icmp slt i64 {offset}, 0")), code.loop(0, total) as i:
-            code.store(kind, "zeroinitializer", code.at(kind, target, i), work.itemsize)
-        with code.when(code.value(f"icmp sge i64 {offset}, 0")):
-            line = code.at(element, "%p_data", offset)
-            gather(code, source, work, line, target, ("%before", "%p_before"))
-            middle = code.at(kind, target, "%before")
-            start = code.at(element, line, "%first")
-            whole = code.value(f"and i64 %inside, {-lanes}")
-            for stop, begin, width in ((whole, "0", lanes), ("%inside", whole, 1)):
-                with code.loop(begin, stop, width) as i:
-                    value = load_as(code, source, work, code.at(element, start, i), width)
-                    code.store(vector_of(kind, width), value, code.at(kind, middle, i), work.itemsize)
-            gather(code, source, work, line, code.at(kind, middle, "%inside"), ("%after", "%p_after"))
+        target = code.at(kind_of(work), "%p_out", code.mul(row, "%pitch"))
+        copy_row(code, (source, work), row, target, lanes)
     return compiled(code)
+
+
+def copy_row(code: Function, dtypes: tuple[DType, DType], row: str, target: str, lanes: int) -> None:
+    """Copy a row of the data, as numbers of the second dtype, with those before and after its line."""
+    source, work = dtypes
+    kind, element = kind_of(work), kind_of(source)
+    offset = code.load("i64", code.at("i64", "%p_rows", row))
+    total = code.add(code.add("%before", "%inside"), "%after")
+    with code.when(code.value(f"icmp slt i64 {offset}, 0")), code.loop(0, total) as i:
+        code.store(kind, "zeroinitializer", code.at(kind, target, i), work.itemsize)
+    with code.when(code.value(f"icmp sge i64 {offset}, 0")):
+        line = code.at(element, "%p_data", offset)
+        gather(code, source, work, line, target, ("%before", "%p_before"))
+        middle = code.at(kind, target, "%before")
+        start = code.at(element, line, "%first")
+        whole = code.value(f"and i64 %inside, {-lanes}")
+        for stop, begin, width in ((whole, "0", lanes), ("%inside", whole, 1)):
+            with code.loop(begin, stop, width) as i:
+                value = load_as(code, source, work, code.at(element, start, i), width)
+                code.store(vector_of(kind, width), value, code.at(kind, middle, i), work.itemsize)
+        gather(code, source, work, line, code.at(kind, middle, "%inside"), ("%after", "%p_after"))
 
 
 def gather(

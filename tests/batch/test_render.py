@@ -153,29 +153,67 @@ def test_the_grid_does_not_look_at_memory_or_threads():
 def test_a_page_that_is_held_is_filtered_in_one_piece_by_what_needs_nothing_in_between(monkeypatch):
     page = Page(np.random.default_rng(2).integers(0, 256, (1500, 1200, 3), np.uint8))
     text = "gaussian:sigma=2"
-    cut = grid(page.shape, 1, Rendering(Chain.parse(text), "clip"), plain=True)
+    cut = grid(page.shape, 1, Rendering(Chain.parse(text), "clip"), held=page.dtype)
     assert cut.is_whole
     assert cut.memory(page.shape, page.dtype, 1) == page.pixels.nbytes
     one, _, _ = rendered(page, text)
     monkeypatch.setattr(module, "_WHOLE", 0)
-    assert not grid(page.shape, 1, Rendering(Chain.parse(text), "clip"), plain=True).is_whole
+    assert not grid(page.shape, 1, Rendering(Chain.parse(text), "clip"), held=page.dtype).is_whole
     assert rendered(page, text, threads=2)[0].tobytes() == one.tobytes()
     monkeypatch.undo()
     monkeypatch.setattr(module, "obstacle", lambda: "for this test")
-    uncompiled = grid(page.shape, 1, Rendering(Chain.parse(text), "clip"), plain=True)
+    uncompiled = grid(page.shape, 1, Rendering(Chain.parse(text), "clip"), held=page.dtype)
     assert uncompiled.is_whole
     assert uncompiled.memory(page.shape, page.dtype, 1) > 16 * page.pixels.nbytes
     monkeypatch.undo()
     for other in (
         f"{text},boundary=omit",
         f"{text},nan_policy=omit",
-        "sobel",
+        "sobel | mean",
+        "sobel:boundary=wrap",
         "gaussian:sigma=5",
         "gaussian:sigma=2 | mean",
         "unsharp_mask",
         "disk:radius=2",
     ):
-        assert not grid(page.shape, 1, Rendering(Chain.parse(other), "clip"), plain=True).is_whole
+        assert not grid(page.shape, 1, Rendering(Chain.parse(other), "clip"), held=page.dtype).is_whole
+
+
+STENCILS = [
+    "sobel", "scharr:axis=0", "prewitt", "roberts", "laplace:neighbours=8", "sharpen", "emboss:amount=2",
+    "kernel:weights=[[1,2],[0,-4],[2,0]]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", STENCILS)
+@pytest.mark.parametrize("boundary", ["symmetric", "nearest", "mirror", "constant", "wrap"])
+def test_pixels_had_at_once_are_those_of_the_values(text, boundary, monkeypatch):
+    used, at_once = [], Chain.pixels
+
+    def noted(*arguments, **options):
+        used.append(at_once(*arguments, **options))
+        return used[-1]
+
+    text = f"{text}{',' if ':' in text else ':'}boundary={boundary}"
+    rng = np.random.default_rng(8)
+    for dtype, shape in ((np.uint8, (230, 150, 3)), (np.uint16, (120, 170))):
+        page = Page(rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True))
+        for how in ("auto", "clip", "abs", "offset", "stretch"):
+            made = []
+            for whole, band, pixels in ((1 << 26, 1, noted), (0, 1 << 15, noted), (0, 1 << 20, _no_pixels)):
+                monkeypatch.setattr(module, "_WHOLE", whole)
+                monkeypatch.setattr(module, "BAND", band)
+                monkeypatch.setattr(Chain, "pixels", pixels)
+                module._cut.cache_clear()
+                out, clipped, _ = rendered(page, text, how, threads=2)
+                made.append((out.tobytes(), clipped))
+            assert made[0] == made[1] == made[2], (dtype, how)
+    module._cut.cache_clear()
+    assert sum(one is not None for one in used) >= 16
+
+
+def _no_pixels(*_, **__):
+    return None
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
