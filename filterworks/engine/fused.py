@@ -22,19 +22,29 @@ from filterworks.problem import Problem
 
 # Multiply-adds that take as long as the staging of a number, which is saved.
 _STAGING = 16
+# Weights that should sum to 1 may do so but for this: times 65535 it is far from half a step.
+_ROUNDING = 1e-7
 
 Line = NDArray[np.float64]
 
 
-def _passes(field: Field, taps: tuple[int, int]) -> unrolled.Passes | None:
+def _passes(field: Field, factors: tuple[Line, Line]) -> unrolled.Passes | None:
     """Return how the loop is to be written, if it can be."""
+    taps = factors[0].size, factors[1].size
     if field.rows.stride > 1 or field.line.stride > 1 or max(taps) > GROUP:
         return None
     rows, line = pattern_of(field, taps[0], 1), pattern_of(field, 1, taps[1])
     tile, vectors = ((8, 2), 8) if vector_bytes() == 64 else ((4, 2), 6)
     if rows is None or line is None or max(math.prod(tile) * taps[0], vectors * taps[1]) > MOST:
         return None
-    return unrolled.Passes(tuple(map(bool, rows)), line[0], tile, vectors)
+    return unrolled.Passes(tuple(map(bool, rows)), line[0], tile, vectors, _stays(field.problem, factors))
+
+
+def _stays(problem: Problem, factors: tuple[Line, Line]) -> bool:
+    """Return whether results are means of small unsigned integers, in their dtype: none leaves its range."""
+    is_mean = all((factor >= 0).all() for factor in factors) and problem.weights.total <= 1 + _ROUNDING
+    is_small = problem.dtype.kind == "u" and problem.dtype.itemsize <= 2
+    return is_mean and is_small and problem.out == problem.dtype
 
 
 class Fused(Unstaged):
@@ -51,7 +61,7 @@ class Fused(Unstaged):
     def __init__(self, problem: Problem, factors: tuple[Line, Line]) -> None:
         taps = factors[0].size, factors[1].size
         super().__init__(problem, sum(taps), [factor.astype(problem.work) for factor in factors])
-        field, passes = self.field, _passes(self.field, taps)
+        field, passes = self.field, _passes(self.field, factors)
         self._written = None
         if passes is not None and self._fits(passes):
             self.room = passes.tile[0] * field.pitch * field.work.itemsize

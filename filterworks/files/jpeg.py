@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -60,6 +60,8 @@ class _Frame:
     factors: tuple[tuple[int, int], ...]  # horizontal and vertical, per channel
     identifiers: bytes
     progressive: bool
+    # Whether all channels come in one scan.
+    interleaved: bool = False
 
 
 def holds(layout: Layout) -> bool:
@@ -85,7 +87,9 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
 
     def pages() -> Iterator[Page]:
         data = source.whole(frame.rows * frame.columns * channels)
-        yield Page(_decode(data[: end_of(data)], shape, inverted))
+        # After a single scan nothing but its end looks like one: there is nothing to be looked for.
+        is_complete = frame.interleaved and data.endswith(bytes((0xFF, _EOI)))
+        yield Page(_decode(data if is_complete else data[: end_of(data)], shape, inverted))
 
     return info, pages
 
@@ -118,7 +122,8 @@ def _head(source: Source) -> tuple[tuple[tuple[int, bytes], ...], _Frame]:
         position += length
     if frame is None:
         raise UnnamedFileError("is corrupt: its pixels begin before its size is named")
-    return tuple(kept), frame
+    is_whole = source.at(position + 2, 1)[0] == len(frame.factors)
+    return tuple(kept), replace(frame, interleaved=is_whole and not frame.progressive)
 
 
 def size_of(source: Source) -> tuple[int, int]:

@@ -37,27 +37,45 @@ def load_as(code: Function, source: np.dtype[Any], work: np.dtype[Any], pointer:
 
 
 def store_as(
-    code: Function, work: np.dtype[Any], out: np.dtype[Any], value: str, pointer: str, lanes: int
+    code: Function,
+    work: np.dtype[Any],
+    out: np.dtype[Any],
+    value: str,
+    pointer: str,
+    lanes: int,
+    *,
+    fits: bool = False,
 ) -> None:
-    """Store floats as `out`; integers are rounded half to even and saturated (no NaN may be among them)."""
+    """Store floats as `out`; integers are rounded half to even and saturated (no NaN may be among them).
+
+    `fits`: all of them are in the range of `out` when they are rounded.
+    """
     floats, kind = vector_of(kind_of(work), lanes), vector_of(kind_of(out), lanes)
     if out.kind == "f":
         if out != work:
             change = "fptrunc" if out.itemsize < work.itemsize else "fpext"
             value = code.value(f"{change} {floats} {value} to {kind}")
     else:
-        value = _saturated(code, work, out, value, lanes)
+        value = _rounded(code, work, out, value if fits else _saturated(code, work, out, value, lanes), lanes)
     code.store(kind, value, pointer, out.itemsize)
 
 
 def _saturated(code: Function, work: np.dtype[Any], out: np.dtype[Any], value: str, lanes: int) -> str:
-    floats, kind = vector_of(kind_of(work), lanes), vector_of(kind_of(out), lanes)
-    suffix = f"{f'v{lanes}' if lanes > 1 else ''}f{8 * work.itemsize}"
+    floats, suffix = (
+        vector_of(kind_of(work), lanes),
+        f"{f'v{lanes}' if lanes > 1 else ''}f{8 * work.itemsize}",
+    )
     info = np.iinfo(out)
     for bound, function in ((info.min, "maxnum"), (info.max, "minnum")):
         limit = f"{float(bound):.6e}"
         constant = limit if lanes == 1 else f"splat ({kind_of(work)} {limit})"
         value = code.call(floats, f"llvm.{function}.{suffix}", (floats, value), (floats, constant))
+    return value
+
+
+def _rounded(code: Function, work: np.dtype[Any], out: np.dtype[Any], value: str, lanes: int) -> str:
+    floats, kind = vector_of(kind_of(work), lanes), vector_of(kind_of(out), lanes)
+    suffix = f"{f'v{lanes}' if lanes > 1 else ''}f{8 * work.itemsize}"
     wide = vector_of("i32", lanes)
     integers = f"{f'v{lanes}' if lanes > 1 else ''}i32"
     whole = code.call(wide, f"llvm.lrint.{integers}.{suffix}", (floats, value))

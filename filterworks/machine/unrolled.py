@@ -67,12 +67,15 @@ class Passes:
         Rows and vectors of the first pass.
     vectors
         Vectors of the second pass.
+    fits
+        Whether every result is in the range of its dtype when it is rounded.
     """
 
     rows: tuple[bool, ...]
     line: tuple[int, ...]
     tile: tuple[int, int]
     vectors: int
+    fits: bool = False
 
 
 @cache
@@ -107,7 +110,7 @@ def both_passes(source: DType, work: DType, out: DType, passes: Passes, lanes: i
                     sums = _sums(code, work, lanes, taken, weight, sums)
                 for v, total in enumerate(sums):
                     place = code.at(kind_of(out), target, code.add(column, v * lanes))
-                    store_as(code, work, out, total, place, lanes)
+                    store_as(code, work, out, total, place, lanes, fits=passes.fits)
     return compiled(code)
 
 
