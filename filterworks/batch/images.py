@@ -18,7 +18,7 @@ import numpy as np
 from filterworks.arguments import Array
 from filterworks.batch.check import Check
 from filterworks.batch.digests import Digest, HashedFile, digest, write_hashed
-from filterworks.batch.folders import identity
+from filterworks.batch.folders import begin_writing, identity
 from filterworks.batch.memory import MEMORY, usual_memory
 from filterworks.batch.overviews import overviews as add_overviews
 from filterworks.batch.render import Grid, Rendering, grid, loosened, plain, render
@@ -103,6 +103,7 @@ class ImageTask(Task):
             with naming(place), Path(place).open("wb", buffering=0) as file:
                 hashed = HashedFile(file, Digest())
                 work.into(place, hashed)
+                begin_writing(file)
                 return work.made(*hashed.known)
 
     def _at_once(self, reader: ImageReader, place: str) -> Made:
