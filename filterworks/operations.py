@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,14 @@ from numpy.typing import ArrayLike
 from filterworks import filters, kernels
 from filterworks.arguments import Array, as_axes, as_signal, per_axis, saturate
 from filterworks.convolution import Axes
-from filterworks.engine import stencil
+from filterworks.engine import sharpened, stencil
 from filterworks.errors import ArgumentError
 from filterworks.evaluation import NOT_YET, is_plain_sum, reusable
 from filterworks.filters.options import float_dtype
 from filterworks.machine.compiler import CompilerError
 from filterworks.notation import checked, named, parse_parameters, parse_parts, written_step
-from filterworks.planner import expecting_many, is_traced, tracing
-from filterworks.problem import Problem, Weights
+from filterworks.planner import expecting_many, fastest, is_traced, tracing
+from filterworks.problem import Problem
 
 Parameters = Mapping[str, Any]
 Reach = tuple[float, ...]
@@ -65,6 +65,9 @@ class Operation:
         Whether it is a correlation with one factor along each axis.
     is_length
         Whether it is √(a² + b²) of the two correlations that it takes.
+    sharpens
+        What tells, from the parameters, how much it adds of what its one correlation takes away, and from
+        which size of a detail on.
     """
 
     function: Callable[..., Array]
@@ -74,6 +77,7 @@ class Operation:
     is_correlation: bool | Callable[[Parameters], bool] = False
     is_separable: bool = False
     is_length: bool = False
+    sharpens: Callable[[Parameters], tuple[float, float]] | None = None
 
     @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
@@ -156,6 +160,10 @@ def _is_written(parameters: Parameters) -> bool:
     return parameters.get("path") is None
 
 
+def _amounts(parameters: Parameters) -> tuple[float, float]:
+    return float(parameters.get("amount", 1.0)), float(parameters.get("threshold", 0.0))
+
+
 def _is_derivative(parameters: Parameters) -> bool:
     return bool(np.any(parameters.get("order", 0)))
 
@@ -184,7 +192,7 @@ OPERATIONS: dict[str, Operation] = {
     "dog": Operation(filters.dog, _of_dog, True),
     "gabor": Operation(filters.gabor, _of_kernel("gabor"), True, is_correlation=True),
     "canny": Operation(filters.canny, _unbounded, True),
-    "unsharp_mask": Operation(filters.unsharp_mask, _of_sigma(default=1.0), exceeds=True),
+    "unsharp_mask": Operation(filters.unsharp_mask, _of_sigma(default=1.0), exceeds=True, sharpens=_amounts),
     "sharpen": Operation(filters.sharpen, _one, exceeds=True, is_correlation=True),
     "emboss": Operation(filters.emboss, _one, exceeds=True, is_correlation=True),
     "kernel": Operation(
@@ -378,38 +386,52 @@ class Chain:
         tuple or None
             The result, rounded and saturated, and how many samples of it were cut to the range of the dtype.
         """
-        if self._stencil is None or x.dtype.kind != "u":
+        if not self.gives_pixels or x.dtype.kind != "u":
             return None
-        problem, kernels = self._stencil
+        problem, *others = self._correlations
         padding = tuple(
             (low - kept.start, high - (x.shape[axis] - kept.stop))
             for (low, high), axis, kept in zip(problem.padding, axes, keep, strict=True)
         )
-        problem = replace(problem, shape=x.shape, dtype=x.dtype, axes=axes, padding=padding, wanted=x.dtype)
+        problem = replace(problem, shape=x.shape, dtype=x.dtype, axes=axes)
+        sharpens = self.steps[0].operation.sharpens
         with suppress(CompilerError):
-            found = stencil.prepare(problem, kernels, absolute=absolute, offset=offset)
-            return found(x) if found else None
+            if sharpens is None:
+                kernels = (problem.weights, *(other.weights for other in others))
+                problem = replace(problem, padding=padding, wanted=x.dtype)
+                found = stencil.prepare(problem, kernels, absolute=absolute, offset=offset)
+                return found(x) if found else None
+            if not (absolute or offset) and _is_separable(problem):
+                centre = tuple(low for low, _ in problem.padding)
+                problem = replace(problem, padding=padding, wanted=x.dtype)
+                sharp = sharpened.prepare(problem, centre, *sharpens(dict(self.steps[0].parameters)))
+                return sharp.sharpen(x) if sharp else None
         return None
 
     @cached_property
-    def has_stencil(self) -> bool:
-        """Whether one loop gives pixels at once: a step of small kernels of integers along two axes."""
-        return self._stencil is not None
+    def gives_pixels(self) -> bool:
+        """Whether one loop may give pixels at once."""
+        return self.is_stencil or (self.steps[0].operation.sharpens is not None and bool(self._correlations))
 
     @cached_property
-    def _stencil(self) -> tuple[Problem, tuple[Weights, ...]] | None:
-        """The problem of a small image with the first kernel of the only step, and all of its kernels."""
+    def is_stencil(self) -> bool:
+        """Whether it is a step of small kernels of integers along two axes."""
+        if not self._correlations or self.steps[0].operation.sharpens is not None:
+            return False
+        return stencil.is_possible(self._correlations[0], [one.weights for one in self._correlations])
+
+    @cached_property
+    def _correlations(self) -> tuple[Problem, ...]:
+        """What the only step adds up in a small image, if that and nothing else decides its result."""
         one = self.steps[0]
-        if len(self.steps) > 1 or not (one.is_correlation or one.operation.is_length):
-            return None
+        operation = one.operation
+        if len(self.steps) > 1 or not (one.is_correlation or operation.is_length or operation.sharpens):
+            return ()
         with suppress(ArgumentError), tracing() as trace:
             one(np.zeros((2, 2), np.uint8))
         requests = [call[0] for call in trace.calls]
-        if not requests:
-            return None
-        problem, kernels = requests[0].problem, tuple(request.problem.weights for request in requests)
         plain = all(is_plain_sum(request) and request.method == "auto" for request in requests)
-        return (problem, kernels) if plain and stencil.is_possible(problem, kernels) else None
+        return tuple(request.problem for request in requests) if plain else ()
 
     def __reduce__(self) -> tuple[type[Chain], tuple[tuple[Step, ...]]]:
         # What is remembered is of this process.
@@ -451,6 +473,13 @@ class Chain:
 
     def __str__(self) -> str:
         return " | ".join(map(str, self.steps))
+
+
+@lru_cache(maxsize=64)
+def _is_separable(problem: Problem) -> bool:
+    """Return whether the engine of outer products is the one that is chosen for many such problems."""
+    with expecting_many():
+        return fastest(problem) == "separable"
 
 
 def _whole(reach: Sequence[float]) -> Reach:

@@ -72,22 +72,22 @@ class Rendering:
 
     def at_once(self, pixels: Array, keep: tuple[slice, slice], alpha: Alpha) -> tuple[Array, int] | None:
         """Return the part of the result to be kept, and how many of it were cut; None: not without values."""
-        if alpha != "none" or not self._has_stencil:
+        if alpha != "none" or not self._gives_pixels:
             return None
         middle = 1 << (8 * pixels.dtype.itemsize - 1)
         is_magnitude, offset = self.how == "abs", middle if self.how == "offset" else 0
         return self.chain.pixels(pixels, (0, 1), keep, absolute=is_magnitude, offset=offset)
 
     @cached_property
-    def _has_stencil(self) -> bool:
+    def _gives_pixels(self) -> bool:
         """Whether the pixels of unsigned integers may be had without values in between."""
         is_plain = self.apply is None and self.axes == (0, 1) and self.how != "stretch"
-        return is_plain and self.chain.has_stencil
+        return is_plain and self.chain.gives_pixels
 
     def is_light(self, dtype: np.dtype[Any]) -> bool:
         """Return whether the chain is one step of little work and, compiled, no memory but for its result."""
-        is_stencil = self._has_stencil and obstacle() is None and dtype.kind == "u"
-        return self._is_smooth or (is_stencil and "wrap" not in self.boundaries)
+        is_stencil = self._gives_pixels and self.chain.is_stencil and "wrap" not in self.boundaries
+        return self._is_smooth or (is_stencil and dtype.kind == "u" and obstacle() is None)
 
     @cached_property
     def _is_smooth(self) -> bool:

@@ -7,6 +7,7 @@ The bits are those of :mod:`~filterworks.engine.separable`.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from filterworks.engine.unstaged import Unstaged
 from filterworks.engine.written import MOST, Written
 from filterworks.machine import loops, unrolled
 from filterworks.machine.compiler import vector_bytes
+from filterworks.machine.tally import HEADER
 from filterworks.problem import Problem
 
 # Multiply-adds that take as long as the staging of a number, which is saved.
@@ -28,7 +30,7 @@ _ROUNDING = 1e-7
 Line = NDArray[np.float64]
 
 
-def _passes(field: Field, factors: tuple[Line, Line]) -> unrolled.Passes | None:
+def _passes(field: Field, factors: tuple[Line, Line], *, sharpens: bool) -> unrolled.Passes | None:
     """Return how the loop is to be written, if it can be."""
     taps = factors[0].size, factors[1].size
     if field.rows.stride > 1 or field.line.stride > 1 or max(taps) > GROUP:
@@ -37,7 +39,8 @@ def _passes(field: Field, factors: tuple[Line, Line]) -> unrolled.Passes | None:
     tile, vectors = ((8, 2), 8) if vector_bytes() == 64 else ((4, 2), 6)
     if rows is None or line is None or max(math.prod(tile) * taps[0], vectors * taps[1]) > MOST:
         return None
-    return unrolled.Passes(tuple(map(bool, rows)), line[0], tile, vectors, _stays(field.problem, factors))
+    fits = not sharpens and _stays(field.problem, factors)
+    return unrolled.Passes(tuple(map(bool, rows)), line[0], tile, vectors, fits, sharpens)
 
 
 def _stays(problem: Problem, factors: tuple[Line, Line]) -> bool:
@@ -56,15 +59,20 @@ class Fused(Unstaged):
         What to compute; its `work` is the dtype of the sums.
     factors
         Weights of the rows and along the line.
+    sharpening
+        Constants of a loop that sharpens.
     """
 
-    def __init__(self, problem: Problem, factors: tuple[Line, Line]) -> None:
+    def __init__(
+        self, problem: Problem, factors: tuple[Line, Line], sharpening: tuple[int, ...] = ()
+    ) -> None:
         taps = factors[0].size, factors[1].size
-        super().__init__(problem, sum(taps), [factor.astype(problem.work) for factor in factors])
-        field, passes = self.field, _passes(self.field, factors)
+        own: list[NDArray[Any] | int] = [*(factor.astype(problem.work) for factor in factors), *sharpening]
+        super().__init__(problem, sum(taps), own)
+        field, passes = self.field, _passes(self.field, factors, sharpens=bool(sharpening))
         self._written = None
         if passes is not None and self._fits(passes):
-            self.room = passes.tile[0] * field.pitch * field.work.itemsize
+            self.room = HEADER + passes.tile[0] * field.pitch * field.work.itemsize
             key = (self.source, field.work, problem.out, passes, loops.lanes_of(field.work))
             effort = math.prod(problem.output_shape) * (sum(taps) + _STAGING)
             self._written = Written(unrolled.both_passes, key, effort)
@@ -81,7 +89,11 @@ class Fused(Unstaged):
         """Whether there can be a loop for this problem."""
         return self._written is not None
 
+    def loop(self) -> loops.Loop | None:
+        """Return the loop; None if it is not there, or not yet."""
+        return self._written.loop() if self._written else None
+
     def __call__(self, x: Array) -> Array | None:
-        """Return the result; None if the loop is not there, or not yet."""
-        loop = self._written.loop() if self._written else None
+        """Return the result; None if there is no loop, or not yet."""
+        loop = self.loop()
         return None if loop is None else self.run(loop, x)

@@ -16,7 +16,8 @@ from filterworks.arguments import Array
 from filterworks.engine.field import Field
 from filterworks.engine.unstaged import Unstaged
 from filterworks.machine import compiler, loops
-from filterworks.machine.stencil import HEADER, ROWS, Recipe, Taps, stencil
+from filterworks.machine.stencil import ROWS, Recipe, Taps, stencil
+from filterworks.machine.tally import HEADER
 from filterworks.problem import Problem, Weights
 
 # Taps of all kernels together: more are done faster by other engines.

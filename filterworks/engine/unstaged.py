@@ -50,7 +50,7 @@ class Unstaged:
     effort
         Multiply-adds per number.
     own
-        Arrays whose addresses are the loop's own constants; they are kept.
+        The loop's own constants; of arrays, which are kept, the addresses.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Unstaged:
         Bytes for the rows that are kept.
     """
 
-    def __init__(self, problem: Problem, effort: int, own: Iterable[NDArray[np.generic]] = ()) -> None:
+    def __init__(self, problem: Problem, effort: int, own: Iterable[NDArray[np.generic] | int] = ()) -> None:
         self.field = field = _Field(problem, effort)
         self.source = np.dtype(np.float32) if problem.dtype == np.float16 else plain(problem.dtype)
         self.room = 0
@@ -78,7 +78,8 @@ class Unstaged:
     def _constants_of(self, column: int) -> NDArray[np.int64]:
         pitch, _, *columns = self._tables.columns_from(column)
         sizes = (self.field.out_pitch, self.field.height, self.field.width)
-        return np.array([pitch, *columns, *sizes, *map(address, self._kept)], np.int64)
+        own = (address(one) if isinstance(one, np.ndarray) else one for one in self._kept)
+        return np.array([pitch, *columns, *sizes, *own], np.int64)
 
     def mirrors_inside(self) -> bool:
         """Return whether every number outside of a block's line is one of those inside, or zero."""

@@ -109,28 +109,35 @@ def write_counted(values: Floats, out: NDArray[Any], *, absolute: bool) -> tuple
 @cache
 def _counted(work: DType, out: DType, absolute: bool, lanes: int) -> Loop:
     code = Function(f"counted_{work}_{out}", ("p_out", "p_in", "p_counts"), ("size",))
-    kind, info = kind_of(work), np.iinfo(out)
+    kind = kind_of(work)
     whole = code.value(f"and i64 %size, {-lanes}")
     for begin, stop, width in (("0", whole, lanes), (whole, "%size", 1)):
         vector, marks = vector_of(kind, width), vector_of("i1", width)
         suffix = f"{f'v{width}' if width > 1 else ''}f{8 * work.itemsize}"
-        low, high = (
-            f"{edge:.6e}" if width == 1 else f"splat ({kind} {edge:.6e})"
-            for edge in (info.min - 0.5, info.max + 0.5)
-        )
         with code.loop(begin, stop, width) as i:
             value = load_as(code, work, work, code.at(kind, "%p_in", i), width)
             if absolute:
                 value = code.call(vector, f"llvm.fabs.{suffix}", (vector, value))
-            below = code.value(f"fcmp olt {vector} {value}, {low}")
-            above = code.value(f"fcmp ogt {vector} {value}, {high}")
-            outside = code.value(f"or {marks} {below}, {above}")
+            outside = outside_of(code, work, out, value, width)
             missing = code.value(f"fcmp uno {vector} {value}, {value}")
             for index, found in enumerate((outside, missing)):
                 _count(code, found, code.at("i64", "%p_counts", index), width)
             value = code.value(f"select {marks} {missing}, {vector} zeroinitializer, {vector} {value}")
             store_as(code, work, out, value, code.at(kind_of(out), "%p_out", i), width)
     return compiled(code)
+
+
+def outside_of(code: Function, work: DType, out: DType, value: str, lanes: int) -> str:
+    """Return marks of the floats that are cut when they become integers of a dtype."""
+    kind, info = kind_of(work), np.iinfo(out)
+    vector = vector_of(kind, lanes)
+    low, high = (
+        f"{edge:.6e}" if lanes == 1 else f"splat ({kind} {edge:.6e})"
+        for edge in (info.min - 0.5, info.max + 0.5)
+    )
+    below = code.value(f"fcmp olt {vector} {value}, {low}")
+    above = code.value(f"fcmp ogt {vector} {value}, {high}")
+    return code.value(f"or {vector_of('i1', lanes)} {below}, {above}")
 
 
 def _count(code: Function, marks: str, pointer: str, lanes: int) -> None:
@@ -167,23 +174,37 @@ def _sharpened(source: DType, work: DType, out: DType, lanes: int) -> Loop:
     names = ("size", "d_strength", "d_least")
     code = Function(f"sharpened_{source}_{work}_{out}", ("p_out", "p_data", "p_blurred"), names)
     kind = kind_of(work)
+    amounts = amounts_of(code, work)
+    whole = code.value(f"and i64 %size, {-lanes}")
+    for begin, stop, width in (("0", whole, lanes), (whole, "%size", 1)):
+        with code.loop(begin, stop, width) as i:
+            value = load_as(code, source, work, code.at(kind_of(source), "%p_data", i), width)
+            smooth = code.load(vector_of(kind, width), code.at(kind, "%p_blurred", i), work.itemsize)
+            total = sharper(code, work, (value, smooth), amounts, width)
+            store_as(code, work, out, total, code.at(kind_of(out), "%p_out", i), width)
+    return compiled(code)
+
+
+def amounts_of(code: Function, work: DType) -> tuple[str, str]:
+    """Return the constants ``d_strength`` and ``d_least`` of a loop that sharpens."""
     strength, least = (
         name if work.itemsize == 8 else code.value(f"fptrunc double {name} to float")
         for name in ("%d_strength", "%d_least")
     )
-    whole = code.value(f"and i64 %size, {-lanes}")
-    for begin, stop, width in (("0", whole, lanes), (whole, "%size", 1)):
-        vector, suffix = vector_of(kind, width), f"{f'v{width}' if width > 1 else ''}f{8 * work.itemsize}"
-        factor, limit = code.splat(kind, strength, width), code.splat(kind, least, width)
-        with code.loop(begin, stop, width) as i:
-            value = load_as(code, source, work, code.at(kind_of(source), "%p_data", i), width)
-            smooth = code.load(vector, code.at(kind, "%p_blurred", i), work.itemsize)
-            detail = code.value(f"fsub {vector} {value}, {smooth}")
-            size = code.call(vector, f"llvm.fabs.{suffix}", (vector, detail))
-            small = code.value(f"fcmp olt {vector} {size}, {limit}")
-            marks = vector_of("i1", width)
-            detail = code.value(f"select {marks} {small}, {vector} zeroinitializer, {vector} {detail}")
-            detail = code.value(f"fmul {vector} {detail}, {factor}")
-            total = code.value(f"fadd {vector} {detail}, {value}")
-            store_as(code, work, out, total, code.at(kind_of(out), "%p_out", i), width)
-    return compiled(code)
+    return strength, least
+
+
+def sharper(
+    code: Function, work: DType, numbers: tuple[str, str], amounts: tuple[str, str], lanes: int
+) -> str:
+    """Return data + strength · (data - blurred), details below the least left out."""
+    kind, (value, smooth) = kind_of(work), numbers
+    vector, suffix = vector_of(kind, lanes), f"{f'v{lanes}' if lanes > 1 else ''}f{8 * work.itemsize}"
+    factor, limit = (code.splat(kind, amount, lanes) for amount in amounts)
+    detail = code.value(f"fsub {vector} {value}, {smooth}")
+    size = code.call(vector, f"llvm.fabs.{suffix}", (vector, detail))
+    small = code.value(f"fcmp olt {vector} {size}, {limit}")
+    marks = vector_of("i1", lanes)
+    detail = code.value(f"select {marks} {small}, {vector} zeroinitializer, {vector} {detail}")
+    detail = code.value(f"fmul {vector} {detail}, {factor}")
+    return code.value(f"fadd {vector} {detail}, {value}")

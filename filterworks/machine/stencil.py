@@ -11,10 +11,8 @@ from filterworks.machine.code import Function
 from filterworks.machine.compiler import compiled
 from filterworks.machine.elements import kind_of, load_as, vector_of
 from filterworks.machine.loops import DType, Loop, copy_row, lanes_of, unstaged
+from filterworks.machine.tally import HEADER, Tally
 
-# Bytes before the rows that are kept: how many samples were cut, and how many rows and numbers at the
-# beginning of the block another one counts.
-HEADER = 64
 # Rows of the result that are made of rows kept together.
 ROWS = 8
 
@@ -51,18 +49,16 @@ def stencil(source: DType, sums: DType, out: DType, recipe: Recipe, lanes: int) 
     """
     code = unstaged(f"stencil_{source}_{sums}_{out}", ())
     kept, tall = code.at("i8", "%p_between", HEADER), len(recipe.kernels[0])
-    own_row, own_column = (code.load("i64", code.at("i64", "%p_between", i)) for i in (1, 2))
-    cut = code.slot("i64")
-    code.store("i64", 0, cut)
+    tally = Tally(code)
     with code.loop(0, "%height", ROWS) as start:
         row = code.least(start, code.sub("%height", ROWS))
         with code.loop(0, ROWS + tall - 1) as index:
             place = code.at(kind_of(source), kept, code.mul(index, "%pitch"))
             copy_row(code, (source, source), code.add(row, index), place, lanes_of(source))
-        counted = code.sub(code.greatest(start, own_row), row)
+        first_row = tally.rows_from(start, row)
         with code.loop(0, "%width", lanes) as begin:
             column = code.least(begin, code.sub("%width", lanes))
-            fresh = code.least(code.sub(code.greatest(begin, own_column), column), 63)
+            first_lane = tally.lanes_from(begin, column)
             place = code.at(kind_of(source), kept, column)
             tile = _Tile(code, (source, sums, out), recipe, lanes)
             for r, totals in tile.sums(place):
@@ -70,18 +66,10 @@ def stencil(source: DType, sums: DType, out: DType, recipe: Recipe, lanes: int) 
                 to = code.at(kind_of(out), "%p_out", code.mul(code.add(row, r), "%out_pitch"))
                 to = code.at(kind_of(out), to, column)
                 code.store(vector_of(kind_of(out), lanes), values, to, out.itemsize)
-                _count(code, cut, outside, fresh, code.value(f"icmp sge i64 {r}, {counted}"), lanes)
-    code.store("i64", code.load("i64", cut), "%p_between")
+                is_counted = code.value(f"icmp sge i64 {r}, {first_row}")
+                tally.add(outside, lanes, is_counted, first_lane)
+    tally.write()
     return compiled(code)
-
-
-def _count(code: Function, cut: str, outside: str, fresh: str, is_own: str, lanes: int) -> None:
-    """Add how many of the marks are set, from lane `fresh` on, if the row is counted here."""
-    packed = code.value(f"bitcast <{lanes} x i1> {outside} to i{lanes}")
-    marks = code.value(f"zext i{lanes} {packed} to i64") if lanes < 64 else packed
-    bits = code.call("i64", "llvm.ctpop.i64", ("i64", code.value(f"lshr i64 {marks}, {fresh}")))
-    bits = code.value(f"select i1 {is_own}, i64 {bits}, i64 0")
-    code.store("i64", code.add(code.load("i64", cut), bits), cut)
 
 
 class _Tile:

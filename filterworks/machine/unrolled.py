@@ -14,9 +14,15 @@ from filterworks.machine.code import Function
 from filterworks.machine.compiler import compiled, vector_bytes
 from filterworks.machine.elements import kind_of, load_as, store_as, vector_of
 from filterworks.machine.loops import DType, Loop, gather, place_of_row, tiles, unstaged
+from filterworks.machine.pointwise import amounts_of, outside_of, sharper
+from filterworks.machine.tally import HEADER, Tally
 
+# Constants of a loop that sharpens.
+SHARPENING = ("own_row", "own_number", "d_strength", "d_least")
 # Distances of the taps from the sample itself, in numbers, for each row of a kernel.
 Pattern = tuple[tuple[int, ...], ...]
+# Of the data, of the sums, and of the result.
+Dtypes = tuple[DType, DType, DType]
 
 
 @cache
@@ -69,6 +75,8 @@ class Passes:
         Vectors of the second pass.
     fits
         Whether every result is in the range of its dtype when it is rounded.
+    sharpens
+        Whether the data are wanted with a share of their difference from the sums added.
     """
 
     rows: tuple[bool, ...]
@@ -76,6 +84,7 @@ class Passes:
     tile: tuple[int, int]
     vectors: int
     fits: bool = False
+    sharpens: bool = False
 
 
 @cache
@@ -85,21 +94,26 @@ def both_passes(source: DType, work: DType, out: DType, passes: Passes, lanes: i
     Few rows are between the passes at a time, and nothing is copied before: a row outside of the data is
     another one or zeros, and a column outside is made from other columns of the combined rows.
 
-    Its arguments and constants: those of :func:`loops.unstaged`, weights of both passes.
+    Its arguments and constants: those of :func:`loops.unstaged`, weights of both passes. One that sharpens
+    has besides: the tap of the sample itself, among rows and in numbers along the line; the share; and the
+    least difference that counts. The room begins with a `HEADER`.
     """
     (rows, _), item = passes.tile, work.itemsize
-    code = unstaged(f"both_{source}_{work}_{out}", ("p_rows_weights", "p_line_weights"))
+    own = ("p_rows_weights", "p_line_weights", *(SHARPENING if passes.sharpens else ()))
+    code = unstaged(f"both_{source}_{work}_{out}", own)
     kind = kind_of(work)
+    end = (_Sharpening if passes.sharpens else _Storing)(code, (source, work, out), passes, lanes)
+    room = code.at("i8", "%p_between", HEADER)
     with code.loop(0, "%height", rows) as start:
         row = code.least(start, code.sub("%height", rows))
-        _combine_rows(code, (source, work), passes, row, lanes)
+        _combine_rows(code, (source, work), passes, (row, room), lanes)
         with code.loop(0, rows) as r:
-            line = code.at(kind, "%p_between", code.mul(r, "%pitch"))
+            end.begin_row(start, row, r)
+            line = code.at(kind, room, code.mul(r, "%pitch"))
             middle = code.at(kind, line, "%before")
             origin = code.at(kind, middle, code.sub(0, "%first"))
             gather(code, work, work, origin, line, ("%before", "%p_before"))
             gather(code, work, work, origin, code.at(kind, middle, "%inside"), ("%after", "%p_after"))
-            target = code.at(kind_of(out), "%p_out", code.mul(code.add(row, r), "%out_pitch"))
             with code.loop(0, "%width", passes.vectors * lanes) as begin:
                 column = code.least(begin, code.sub("%width", passes.vectors * lanes))
                 samples = _Line(code, work, code.at(kind, line, column), lanes, joins=True)
@@ -109,14 +123,74 @@ def both_passes(source: DType, work: DType, out: DType, passes: Passes, lanes: i
                     weight = code.load(kind, code.at(kind, "%p_line_weights", tap), item)
                     sums = _sums(code, work, lanes, taken, weight, sums)
                 for v, total in enumerate(sums):
-                    place = code.at(kind_of(out), target, code.add(column, v * lanes))
-                    store_as(code, work, out, total, place, lanes, fits=passes.fits)
+                    end.store(total, begin, column, v)
+    end.finish()
     return compiled(code)
 
 
-def _combine_rows(code: Function, dtypes: tuple[DType, DType], passes: Passes, row: str, lanes: int) -> None:
-    """Write the combined rows of a tile for the columns of the line."""
-    (source, work), (rows, vectors) = dtypes, passes.tile
+class _Storing:
+    """Sums become the result."""
+
+    def __init__(
+        self, code: Function, dtypes: tuple[DType, DType, DType], passes: Passes, lanes: int
+    ) -> None:
+        self.code, self.dtypes, self.passes, self.lanes = code, dtypes, passes, lanes
+        self.target = ""
+
+    def begin_row(self, start: str, row: str, r: str) -> None:
+        """Go to row `r` of the tile that begins at `row`, and would at `start` with room."""
+        out, code = self.dtypes[2], self.code
+        self.target = code.at(kind_of(out), "%p_out", code.mul(code.add(row, r), "%out_pitch"))
+
+    def store(self, total: str, begin: str, column: str, v: int) -> None:
+        """Write vector `v` of those that begin at `column`, and would at `begin` with room."""
+        (_, work, out), code = self.dtypes, self.code
+        place = code.at(kind_of(out), self.target, code.add(column, v * self.lanes))
+        store_as(code, work, out, total, place, self.lanes, fits=self.passes.fits)
+
+    def finish(self) -> None:
+        """Write what is left to be written."""
+
+
+class _Sharpening(_Storing):
+    """The data with a share of what the sums leave of them; those that are cut are counted."""
+
+    def __init__(
+        self, code: Function, dtypes: tuple[DType, DType, DType], passes: Passes, lanes: int
+    ) -> None:
+        super().__init__(code, dtypes, passes, lanes)
+        self._tally, self._amounts = Tally(code), amounts_of(code, dtypes[1])
+        self._data = self._is_counted = ""
+
+    def begin_row(self, start: str, row: str, r: str) -> None:
+        """Find the row in the data, too."""
+        super().begin_row(start, row, r)
+        code, element = self.code, kind_of(self.dtypes[0])
+        self._is_counted = code.value(f"icmp sge i64 {r}, {self._tally.rows_from(start, row)}")
+        line = place_of_row(code, self.dtypes[0], code.add(code.add(row, r), "%own_row"))
+        self._data = code.at(element, line, code.sub("%own_number", "%before"))
+
+    def store(self, total: str, begin: str, column: str, v: int) -> None:
+        """Write, and count what is cut."""
+        (source, work, out), code, lanes = self.dtypes, self.code, self.lanes
+        place = code.at(kind_of(source), self._data, code.add(column, v * lanes))
+        value = load_as(code, source, work, place, lanes)
+        total = sharper(code, work, (value, total), self._amounts, lanes)
+        outside = outside_of(code, work, out, total, lanes)
+        first = code.sub(self._tally.lanes_from(begin, column), v * lanes)
+        self._tally.add(outside, lanes, self._is_counted, first)
+        super().store(total, begin, column, v)
+
+    def finish(self) -> None:
+        """Write the count."""
+        self._tally.write()
+
+
+def _combine_rows(
+    code: Function, dtypes: tuple[DType, DType], passes: Passes, places: tuple[str, str], lanes: int
+) -> None:
+    """Write the combined rows of the tile from a row on into the room, for the columns of the line."""
+    (source, work), (rows, vectors), (row, room) = dtypes, passes.tile, places
     kind, element = kind_of(work), kind_of(source)
     count = rows + len(passes.rows) - 1
     lines = [place_of_row(code, source, code.add(row, index)) for index in range(count)]
@@ -134,7 +208,7 @@ def _combine_rows(code: Function, dtypes: tuple[DType, DType], passes: Passes, r
             for r, tap in met:
                 weight = code.load(kind, code.at(kind, "%p_rows_weights", tap), work.itemsize)
                 sums[r] = _sums(code, work, lanes, taken, weight, sums[r])
-        target = code.at(kind, "%p_between", code.add("%before", column))
+        target = code.at(kind, room, code.add("%before", column))
         for totals in sums:
             for v, total in enumerate(totals):
                 code.store(vector_of(kind, lanes), total, code.at(kind, target, v * lanes), work.itemsize)
