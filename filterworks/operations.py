@@ -395,18 +395,17 @@ class Chain:
         )
         problem = replace(problem, shape=x.shape, dtype=x.dtype, axes=axes)
         sharpens = self.steps[0].operation.sharpens
-        with suppress(CompilerError):
-            if sharpens is None:
-                kernels = (problem.weights, *(other.weights for other in others))
-                problem = replace(problem, padding=padding, wanted=x.dtype)
-                found = stencil.prepare(problem, kernels, absolute=absolute, offset=offset)
-                return found(x) if found else None
-            if not (absolute or offset) and _is_separable(problem):
-                centre = tuple(low for low, _ in problem.padding)
-                problem = replace(problem, padding=padding, wanted=x.dtype)
-                sharp = sharpened.prepare(problem, centre, *sharpens(dict(self.steps[0].parameters)))
-                return sharp.sharpen(x) if sharp else None
-        return None
+        if sharpens is None:
+            kernels = (problem.weights, *(other.weights for other in others))
+            problem = replace(problem, padding=padding, wanted=x.dtype)
+            found = stencil.prepare(problem, kernels, absolute=absolute, offset=offset)
+            return found(x) if found else None
+        if absolute or offset or not _is_separable(problem):
+            return None
+        (above, _), (left, _) = problem.padding
+        problem = replace(problem, padding=padding, wanted=x.dtype)
+        sharp = sharpened.prepare(problem, (above, left), *sharpens(dict(self.steps[0].parameters)))
+        return sharp.sharpen(x) if sharp else None
 
     @cached_property
     def gives_pixels(self) -> bool:

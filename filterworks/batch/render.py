@@ -27,6 +27,8 @@ _APART = 32 << 20
 # A page of no more samples that is held anyway is filtered in one piece where the chain needs nothing in
 # between, and no result looks farther than so many rows and columns, and colours are few.
 _WHOLE, _NEAR, _CHANNELS = 1 << 26, 16, 8
+# From so many samples on it is sure that no floats are needed.
+_LARGE = 1 << 24
 # Bytes that one sample takes while it is filtered: the pixel, floats, a result.
 WORK_BYTES = 16
 
@@ -87,10 +89,10 @@ class Rendering:
     def is_light(self, dtype: np.dtype[Any]) -> bool:
         """Return whether the chain is one step of little work and, compiled, no memory but for its result."""
         is_stencil = self._gives_pixels and self.chain.is_stencil and "wrap" not in self.boundaries
-        return self._is_smooth or (is_stencil and dtype.kind == "u" and obstacle() is None)
+        return self.is_smooth or (is_stencil and dtype.kind == "u" and obstacle() is None)
 
     @cached_property
-    def _is_smooth(self) -> bool:
+    def is_smooth(self) -> bool:
         """Whether the chain is one separable step that stays in the range of the data."""
         steps = self.chain.steps
         is_one = len(steps) == 1 and steps[0].operation.is_separable and self.apply is None
@@ -195,7 +197,9 @@ def grid(
     """
     if held is not None and rendering.is_light(held) and math.prod(shape) <= _WHOLE:
         rows, columns = (slice(0, size) for size in shape[:2])
-        work_bytes = 0 if obstacle() is None else WORK_BYTES
+        # A loop that is written once it repays is there for large ones.
+        is_bare = obstacle() is None and (rendering.is_smooth or math.prod(shape) >= _LARGE)
+        work_bytes = 0 if is_bare else WORK_BYTES
         return Grid(((rows, rows, rows),), ((columns, columns, columns),), work_bytes=work_bytes)
     reach: tuple[float, ...] = rendering.chain.reach
     if rendering.wraps and (len(rendering.boundaries) > 1 or math.isinf(max(reach))):

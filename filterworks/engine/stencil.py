@@ -15,6 +15,7 @@ import numpy as np
 from filterworks.arguments import Array
 from filterworks.engine.field import Field
 from filterworks.engine.unstaged import Unstaged
+from filterworks.engine.written import Written
 from filterworks.machine import compiler, loops
 from filterworks.machine.stencil import ROWS, Recipe, Taps, stencil
 from filterworks.machine.tally import HEADER
@@ -22,6 +23,8 @@ from filterworks.problem import Problem, Weights
 
 # Taps of all kernels together: more are done faster by other engines.
 _MOST = 50
+# Multiply-adds that take as long as what is done besides for a number.
+_STAGING = 16
 # Sums below this are exact in single precision, in which the engines add them up.
 _EXACT = 1 << 24
 
@@ -32,7 +35,8 @@ class Stencil(Unstaged):
     Parameters
     ----------
     problem
-        What to compute with the first kernel; its `wanted` is the dtype of the result.
+        What to compute with the first kernel; its `wanted` is the dtype of the result: that of the data, or
+        for lengths single precision.
     kernels
         One: its sums are wanted; two: the length √(a² + b²) of theirs.
     absolute, offset
@@ -48,12 +52,17 @@ class Stencil(Unstaged):
         self.room = HEADER + kept
         lanes = loops.lanes_of(self.field.work)
         out = self.field.problem.out
-        self._loop = stencil(self.source, self.field.work, out, Recipe(taps, absolute, offset), lanes)
+        key = (self.source, self.field.work, out, Recipe(taps, absolute, offset), lanes)
+        effort = math.prod(problem.output_shape) * (_taps(kernels) + _STAGING)
+        self._written = Written(stencil, key, effort)
 
-    def __call__(self, x: Array) -> tuple[Array, int]:
-        """Return the result, and how many samples were cut to the range of its dtype."""
+    def __call__(self, x: Array) -> tuple[Array, int] | None:
+        """Return the result, and how many samples were cut to the range of its dtype; None: no loop yet."""
+        loop = self._written.loop()
+        if loop is None:
+            return None
         tally: list[int] = []
-        out = self.run(self._loop, x, tally)
+        out = self.run(loop, x, tally)
         return out, sum(tally)
 
 
@@ -101,13 +110,7 @@ def is_possible(problem: Problem, kernels: Sequence[Weights]) -> bool:
 def prepare(
     problem: Problem, kernels: tuple[Weights, ...], *, absolute: bool = False, offset: int = 0
 ) -> Stencil | None:
-    """Return the stencil of a problem, None where another engine has to do it.
-
-    Raises
-    ------
-    CompilerError
-        If its loop cannot be compiled.
-    """
+    """Return the stencil of a problem, None where another engine has to do it."""
     if not is_possible(problem, kernels):
         return None
     lanes = loops.lanes_of(_sums_dtype(problem, kernels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any, Unpack
 
@@ -12,12 +13,16 @@ from numpy.typing import ArrayLike
 from filterworks import kernels
 from filterworks.arguments import Array, as_axes, as_output_dtype, finish
 from filterworks.convolution import correlate, correlate_factors
+from filterworks.engine import stencil
 from filterworks.errors import ArgumentError, must
+from filterworks.evaluation import is_plain_sum
 from filterworks.filters.options import Options, check_planar, float_dtype, prepared
 from filterworks.filters.smoothing import gaussian
-from filterworks.kernels import PerAxis
+from filterworks.kernels import Kernel, PerAxis
 from filterworks.machine import pointwise
 from filterworks.machine.compiler import CompilerError
+from filterworks.planner import is_traced
+from filterworks.request import DEFAULTS, make_request
 
 
 def _magnitude(x: ArrayLike, smoothing: Sequence[float], axis: int | None, options: Options) -> Array:
@@ -28,13 +33,34 @@ def _magnitude(x: ArrayLike, smoothing: Sequence[float], axis: int | None, optio
     along = axes if axis is None else as_axes(axis, array.ndim)
     if not set(along) <= set(axes):
         raise ArgumentError(must("axis", f"among the filtered axes {axes}", axis))
+    factors = [
+        tuple(np.array([-1.0, 0.0, 1.0] if a == one else smoothing, dtype=float) for a in axes)
+        for one in along
+    ]
+    if axis is None and len(axes) == 2:
+        found = _length_at_once(array, [kernels.outer(*one) for one in factors], settings, wanted)
+        if found is not None:
+            return found
     if wanted is not None and wanted.kind in "fc":
         settings["dtype"] = wanted
-    slopes = []
-    for one in along:
-        factors = tuple(np.array([-1.0, 0.0, 1.0] if a == one else smoothing, dtype=float) for a in axes)
-        slopes.append(correlate_factors(array, factors, settings))
+    slopes = [correlate_factors(array, one, settings) for one in factors]
     return finish(slopes[0] if axis is not None else _length(slopes, array.dtype), wanted)
+
+
+def _length_at_once(
+    array: Array, taps: Sequence[Kernel], settings: dict[str, Any], wanted: np.dtype[Any] | None
+) -> Array | None:
+    """Return √(a² + b²) of two correlations of small integers in one pass, if that can be done; same bits."""
+    out = np.dtype(np.float32) if wanted is None else wanted
+    if array.dtype not in (np.uint8, np.uint16) or out not in (np.float32, array.dtype) or is_traced():
+        return None
+    requests = [make_request(array, one, False, {**DEFAULTS, **settings})[0] for one in taps]
+    if not is_plain_sum(requests[0]) or requests[0].method != "auto" or 0 in array.shape:
+        return None
+    slopes = tuple(request.problem.weights for request in requests)
+    found = stencil.prepare(replace(requests[0].problem, wanted=out), slopes)
+    made = found(array) if found else None
+    return made[0] if made else None
 
 
 def _length(slopes: list[Array], dtype: np.dtype[Any]) -> Array:
@@ -144,7 +170,11 @@ def roberts(x: ArrayLike, **options: Unpack[Options]) -> Array:
     array, axes, settings = prepared(x, options)
     check_planar("roberts", axes)
     wanted = as_output_dtype(settings.pop("dtype", None))
-    slopes = [correlate(array, kernels.roberts(diagonal), **settings) for diagonal in ("main", "anti")]
+    taps = [kernels.roberts(diagonal) for diagonal in ("main", "anti")]
+    found = _length_at_once(array, taps, settings, wanted)
+    if found is not None:
+        return found
+    slopes = [correlate(array, one, **settings) for one in taps]
     return finish(_length(slopes, array.dtype), wanted)
 
 

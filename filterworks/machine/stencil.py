@@ -43,6 +43,8 @@ class Recipe:
 def stencil(source: DType, sums: DType, out: DType, recipe: Recipe, lanes: int) -> Loop:
     """Return the loop that writes sums or lengths, rounded half to even and saturated into integers.
 
+    Lengths may also stay floats of single precision.
+
     `sums` are integers that hold the sums and their magnitudes. The loop's arguments and constants are those
     of :func:`loops.unstaged`; the room begins with a `HEADER`. There are at least `ROWS` rows and `lanes`
     numbers.
@@ -66,8 +68,9 @@ def stencil(source: DType, sums: DType, out: DType, recipe: Recipe, lanes: int) 
                 to = code.at(kind_of(out), "%p_out", code.mul(code.add(row, r), "%out_pitch"))
                 to = code.at(kind_of(out), to, column)
                 code.store(vector_of(kind_of(out), lanes), values, to, out.itemsize)
-                is_counted = code.value(f"icmp sge i64 {r}, {first_row}")
-                tally.add(outside, lanes, is_counted, first_lane)
+                if outside:
+                    is_counted = code.value(f"icmp sge i64 {r}, {first_row}")
+                    tally.add(outside, lanes, is_counted, first_lane)
     tally.write()
     return compiled(code)
 
@@ -112,8 +115,8 @@ class _Tile:
     def _all(self, number: int) -> str:
         return f"splat ({kind_of(self._sums)} {number})"
 
-    def finished(self, totals: list[str]) -> tuple[str, str]:
-        """Return the numbers to be written, and marks of those that were cut."""
+    def finished(self, totals: list[str]) -> tuple[str, str | None]:
+        """Return the numbers to be written, and marks of those that were cut, if they can be."""
         if len(totals) == 2:
             return self._length(totals)
         code, recipe, kind, (total,) = self._code, self._recipe, self._integers, totals
@@ -129,7 +132,7 @@ class _Tile:
         small = vector_of(kind_of(self._out), self._lanes)
         return code.value(f"trunc {kind} {inside} to {small}"), outside
 
-    def _length(self, totals: list[str]) -> tuple[str, str]:
+    def _length(self, totals: list[str]) -> tuple[str, str | None]:
         # Each step rounded by itself: the bits are those of pointwise.write_length.
         code, floats, lanes = self._code, self._floats, self._lanes
         squares = []
@@ -140,6 +143,8 @@ class _Tile:
         value = code.call(floats, f"llvm.sqrt.v{lanes}f32", (floats, value))
         if self._recipe.offset:
             value = code.value(f"fadd {floats} {value}, splat (float {float(self._recipe.offset):.6e})")
+        if self._out.kind == "f":
+            return value, None
         wide, top = vector_of("i32", lanes), f"splat (i32 {np.iinfo(self._out).max})"
         whole = code.call(wide, f"llvm.lrint.v{lanes}i32.v{lanes}f32", (floats, value))
         inside = code.call(wide, f"llvm.smin.v{lanes}i32", (wide, whole), (wide, top))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from filterworks import kernels
-from filterworks.engine import stencil, unstaged
+from filterworks.engine import stencil, unstaged, written
 from filterworks.problem import weights
 from filterworks.request import DEFAULTS, make_request
 
@@ -16,7 +16,8 @@ SLOPES = [np.outer([1.0, 2, 1], [-1.0, 0, 1]), np.outer([-1.0, 0, 1], [1.0, 2, 1
 
 
 @pytest.fixture(autouse=True)
-def _forget():
+def _at_once(monkeypatch):
+    monkeypatch.setattr(written, "_REPAYS", 1)
     yield
     stencil.prepare.cache_clear()
 

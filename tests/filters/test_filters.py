@@ -9,6 +9,7 @@ import skimage.filters
 from scipy import ndimage
 
 import filterworks as fw
+from filterworks.engine import stencil, written
 from filterworks.errors import ArgumentError, MissingDataError
 
 MODES = {
@@ -23,6 +24,32 @@ MODES = {
 @pytest.fixture(scope="module")
 def photo():
     return skimage.data.camera()[100:260, 150:330]
+
+
+@pytest.mark.parametrize("boundary", [*MODES, "omit"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("wanted", [None, "same", "float32", "float64", "int16"])
+def test_edges_of_small_integers_in_one_pass_have_the_same_bits(photo, boundary, dtype, wanted, monkeypatch):
+    monkeypatch.setattr(written, "_REPAYS", 1)
+    written.Written.tallies.clear()
+    stencil.prepare.cache_clear()
+    x = np.stack([photo, photo[::-1], photo.T[:160, :160].repeat(2, 1)[:, :180]], -1).astype(dtype) * 201
+    options = {"boundary": boundary, "axes": (1, 0), "dtype": dtype if wanted == "same" else wanted}
+    one_pass = boundary != "omit" and wanted in (None, "same", "float32")
+    for function in (fw.filters.sobel, fw.filters.prewitt, fw.filters.scharr, fw.filters.roberts):
+        if boundary == "omit":
+            with pytest.raises(ArgumentError, match="omit"):
+                function(x, **options)
+            continue
+        made = []
+        for prepare in (stencil.prepare, lambda *_: None):
+            with monkeypatch.context() as patch:
+                patch.setattr(stencil, "prepare", prepare)
+                made.append(function(x, **options))
+        assert made[0].dtype == made[1].dtype == np.dtype(options["dtype"] or "float32")
+        assert made[0].tobytes() == made[1].tobytes()
+    ready = [key for key, tally in written.Written.tallies.items() if key[0] == "stencil" and tally.is_ready]
+    assert bool(ready) == one_pass
 
 
 @pytest.mark.parametrize(("ours", "theirs"), MODES.items())
