@@ -211,7 +211,8 @@ def test_pixels_had_at_once_are_those_of_the_values(text, boundary, monkeypatch)
                 made.append((out.tobytes(), clipped))
             assert made[0] == made[1] == made[2], (dtype, how)
     module._cut.cache_clear()
-    assert sum(one is not None for one in used) >= 16
+    # While one thread writes the loop the other goes on without.
+    assert sum(one is not None for one in used) >= 8
 
 
 def _no_pixels(*_, **__):
