@@ -4,12 +4,12 @@ from . import functional as functional
 from . import kernels as kernels
 from . import shapes as shapes
 from . import timeseries as timeseries
+from .chains import Chain as Chain
 from .convolution import convolve as convolve
 from .convolution import correlate as correlate
 from .convolution import plan as plan
 from .learning import learn_kernel as learn_kernel
 from .matrix import conv_matrix as conv_matrix
-from .operations import Chain as Chain
 from .planner import Plan as Plan
 from .planner import engines as engines
 from .timeseries.chain import SeriesChain as SeriesChain

@@ -19,10 +19,11 @@ from scipy import ndimage, signal
 from filterworks import kernels
 from filterworks.arguments import Array, compute_dtype
 from filterworks.boundaries import as_boundary
+from filterworks.chains import Chain, Step
 from filterworks.convolution import convolve, correlate
 from filterworks.errors import EngineError
 from filterworks.filters.custom import resolve_kernel
-from filterworks.operations import OPERATIONS, Chain, Step
+from filterworks.operations import OPERATIONS
 from filterworks.planner import engines
 from filterworks.timeseries.proof import prove
 
@@ -218,7 +219,7 @@ def reference(step: Step, x: Array, axes: tuple[int, ...]) -> Array:
 
     Examples
     --------
-    >>> from filterworks.operations import parse_step
+    >>> from filterworks.chains import parse_step
     >>> reference(parse_step("mean:size=3"), np.array([0.0, 6, 0, 3]), (0,))
     array([2., 2., 3., 2.])
     """

@@ -13,8 +13,8 @@ from filterworks.arguments import Array, compute_dtype
 from filterworks.batch.flow import Band
 from filterworks.batch.pixels import Limits
 from filterworks.batch.render import Rendering
+from filterworks.chains import Chain
 from filterworks.files import Raster
-from filterworks.operations import Chain
 
 # A page of more samples is compared in part.
 _COMPARED = 64 << 20

@@ -11,10 +11,10 @@ from pydantic import BeforeValidator, Field
 
 from filterworks.batch.job import AnyInput, AnyJob, AnyOutput, Run, abridged
 from filterworks.batch.tasks import Task
+from filterworks.chains import Chain, Step, step
 from filterworks.errors import ArgumentError
 from filterworks.files import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, is_archive
 from filterworks.filters.custom import load_kernel
-from filterworks.operations import Chain, Step, step
 
 Range = Literal["auto", "clip", "abs", "stretch", "offset"]
 MAX_PIXELS = 300_000_000

@@ -25,6 +25,7 @@ from filterworks.batch.render import Grid, Rendering, grid, loosened, plain, ren
 from filterworks.batch.tasks import SHARES, Made, Task
 from filterworks.batch.unfinished import NAME, Progress, Unfinished, unfinished
 from filterworks.batch.volume import Volume
+from filterworks.chains import Chain
 from filterworks.errors import FileError, FilterworksError
 from filterworks.files import (
     ImageReader,
@@ -45,7 +46,6 @@ from filterworks.files import (
 )
 from filterworks.files.keeping import Keeping
 from filterworks.files.tiff_writer import TiffSheet
-from filterworks.operations import Chain
 
 # A result of at least so many bytes before packing is continued by the next run if this one dies.
 _LARGE = 64 << 20

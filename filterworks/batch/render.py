@@ -15,9 +15,9 @@ from filterworks.bands import BAND, bands
 from filterworks.batch.flow import Band, Flow
 from filterworks.batch.pixels import Apply, Limits, premultiplied, to_pixels
 from filterworks.boundaries import as_boundary
+from filterworks.chains import Chain
 from filterworks.files import Alpha, Page, Raster, Sheet, whole
 from filterworks.machine.compiler import obstacle
-from filterworks.operations import Chain
 
 # A band has as many rows as reaches, or as the samples allow, before they are filtered twice too often.
 _REACHES = 16

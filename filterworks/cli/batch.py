@@ -122,7 +122,7 @@ def images(inputs: tuple[str, ...], output: str, filters: tuple[str, ...], **opt
     """
     from filterworks.batch.image_job import Job
     from filterworks.batch.job import make_job
-    from filterworks.operations import Chain
+    from filterworks.chains import Chain
 
     tables = {
         "input": {"paths": list(inputs)},

@@ -42,9 +42,9 @@ def explain(image: str, texts: tuple[str, ...]) -> None:
     """
     import time
 
+    from filterworks.chains import Chain
     from filterworks.errors import JobError
     from filterworks.files import is_store, open_image
-    from filterworks.operations import Chain
     from filterworks.planner import expecting_many, tracing
 
     chain = Chain.of(texts)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import zarr
 
-from filterworks import operations
+from filterworks import chains
 from filterworks.files import retrying
 from tests.remote.conftest import SECRET
 from tests.remote.test_troubles import everything_written
@@ -70,10 +70,8 @@ def test_an_audit_names_what_is_missing_and_changed(made, bucket, command):
 
 
 def test_an_audit_proves_with_scipy(made, bucket, command, monkeypatch):
-    chain = operations.Chain.__call__
-    monkeypatch.setattr(
-        operations.Chain, "__call__", lambda self, x, **options: chain(self, x, **options) * 0.9
-    )
+    chain = chains.Chain.__call__
+    monkeypatch.setattr(chains.Chain, "__call__", lambda self, x, **options: chain(self, x, **options) * 0.9)
     audited = command("audit", bucket.url("out"), "--sample", "100%", "--json")
     assert audited.code == 1
     assert len(audited.json["wrong"]) == len(made)
