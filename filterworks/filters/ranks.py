@@ -88,6 +88,10 @@ def median(x: ArrayLike, size: int | Sequence[int] = 3, **options: Unpack[Option
     wanted = as_output_dtype(keeping(array, settings).get("dtype"))
     if array.size == 0:
         return finish(array.astype(compute_dtype(array.dtype)), wanted)
+    bare = _repeats_ends(sizes, settings) and _is_opencvs(array.dtype, sizes)
+    if bare and not (array.dtype.kind == "f" and np.isnan(array).any()):
+        padded, _ = _padded(array, axes, [0] * len(sizes), settings)
+        return finish(_opencv_median(padded, (axes[0], axes[1]), sizes[0]), wanted)
     padded, omit = _padded(array, axes, [n // 2 for n in sizes], settings)
     if padded.dtype.kind == "f" and np.isnan(padded).any():
         result = _nan_median(padded, axes, sizes, omit)
@@ -96,15 +100,26 @@ def median(x: ArrayLike, size: int | Sequence[int] = 3, **options: Unpack[Option
     return finish(result if result.dtype.kind in "iu" else result.astype(compute_dtype(result.dtype)), wanted)
 
 
+def _repeats_ends(sizes: tuple[int, ...], options: dict[str, Any]) -> bool:
+    """Return whether all that lies outside for these windows is the last sample: OpenCV's own border."""
+    boundary = as_boundary(options["boundary"])
+    return boundary == "nearest" or (boundary == "symmetric" and max(sizes) <= 3)
+
+
+def _is_opencvs(dtype: np.dtype[Any], sizes: tuple[int, ...]) -> bool:
+    """Return whether OpenCV has the median of these windows."""
+    square = len(sizes) == 2 and sizes[0] == sizes[1] <= 255
+    return square and (dtype == np.uint8 or (dtype in (np.uint16, np.float32) and sizes[0] <= 5))
+
+
 def _median(padded: Array, axes: tuple[int, ...], sizes: tuple[int, ...]) -> Array:
     """Return the medians of full windows: OpenCV where it has the size and dtype, else scipy.ndimage."""
-    square = len(sizes) == 2 and sizes[0] == sizes[1]
-    fast = padded.dtype == np.uint8 or (padded.dtype in (np.uint16, np.float32) and sizes[0] <= 5)
     inside = [slice(None)] * padded.ndim
     for axis, size in zip(axes, sizes, strict=True):
         inside[axis] = slice(size // 2, padded.shape[axis] - size // 2)
-    if square and fast and sizes[0] <= 255:
-        return _opencv_median(padded, (axes[0], axes[1]), sizes[0], tuple(inside))
+    if _is_opencvs(padded.dtype, sizes):
+        found = _opencv_median(padded, (axes[0], axes[1]), sizes[0])
+        return np.ascontiguousarray(found[tuple(inside)])
     from scipy import ndimage  # slow to load, seldom needed
 
     window = [1] * padded.ndim
@@ -116,12 +131,10 @@ def _median(padded: Array, axes: tuple[int, ...], sizes: tuple[int, ...]) -> Arr
     return np.asarray(ndimage.median_filter(values, size=tuple(window), mode="nearest"))[tuple(inside)]
 
 
-def _opencv_median(padded: Array, axes: tuple[int, int], size: int, inside: tuple[slice, ...]) -> Array:
-    sizes = (padded.shape[axes[0]], padded.shape[axes[1]])
-    filtered = filter_planes(
-        padded, axes, sizes, lambda image: np.asarray(cv2.medianBlur(image, size)), padded.dtype
-    )
-    return np.ascontiguousarray(filtered[inside])
+def _opencv_median(x: Array, axes: tuple[int, int], size: int) -> Array:
+    """Return the medians, the last sample repeated outside."""
+    sizes = (x.shape[axes[0]], x.shape[axes[1]])
+    return filter_planes(x, axes, sizes, lambda image: np.asarray(cv2.medianBlur(image, size)), x.dtype)
 
 
 def _nan_median(padded: Array, axes: tuple[int, ...], sizes: tuple[int, ...], omit: bool) -> Array:
