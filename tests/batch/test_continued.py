@@ -117,7 +117,7 @@ def test_pages_and_overviews(tmp_path, monkeypatch, small, options):
     assert stopped_again_and_again(monkeypatch, one) >= 2
 
 
-STACK = RNG.integers(0, 60000, (23, 61, 47)).astype(np.uint16)
+STACK = RNG.integers(0, 60000, (17, 61, 47)).astype(np.uint16)
 
 
 @pytest.mark.parametrize("options", [
