@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 # What a user calibrated must not change what is tested, nor the tests what a user keeps.
 _CACHE = tempfile.TemporaryDirectory(prefix="filterworks-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
+
+# A shell that starts this in the background has it ignore Ctrl-C, and so would the processes started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass

@@ -33,6 +33,7 @@ def outside(x, index, boundary, fill_value):
     return x[tuple(place)], True
 
 
+@np.errstate(invalid="ignore")  # infinity less infinity, and times zero
 def filtered(
     x,
     kernel,
@@ -68,19 +69,18 @@ def filtered(
     out = np.zeros(shape, np.result_type(x, kernel))
     total = kernel.sum()
     omitting = nan_policy == "omit" or boundary == "omit"
+    taps = [(tap, kernel[tap] if flip else np.conj(kernel[tap])) for tap in np.ndindex(*kernel.shape)]
     for place in itertools.product(*map(range, shape)):
         value, weight, size = 0.0, 0.0, 0.0
-        for tap in itertools.product(*map(range, kernel.shape)):
+        for tap, w in taps:
             index = list(place)
             for a, axis in enumerate(axes):
                 j = tap[a] * dilation[a]
                 index[axis] = place[axis] + first[a] + (-j if flip else j)
             sample, exists = outside(x, index, boundary, fill_value)
-            w = kernel[tap] if flip else np.conj(kernel[tap])
             if not exists or (nan_policy == "omit" and np.isnan(sample)):
                 continue
-            with np.errstate(invalid="ignore"):
-                value = value + sample * w
+            value = value + sample * w
             weight, size = weight + w, size + abs(w)
         if omitting:
             value = np.nan if abs(weight) <= 1e-12 * size else value * (total / weight)

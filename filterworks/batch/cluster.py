@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _MANY = 2000
 # Tasks per core that fetch from a store or put into it: most of them wait for the network.
 _WAITING = 4
+# Seconds in which a scheduler must answer.
+_ANSWERING = 10.0
 
 
 class Lost(Exception):  # noqa: N818  # what became of the workers, not a mistake
@@ -219,7 +221,7 @@ def _existing_cluster(address: str) -> Iterator[Pool]:
             with warnings.catch_warnings():
                 # Dask compares what it needs itself; what results depend on is compared below.
                 warnings.simplefilter("ignore", VersionMismatchWarning)
-                client = Client(address, timeout=10, set_as_default=False)
+                client = Client(address, timeout=_ANSWERING, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise JobError([f"{where}: cannot be reached: {error}"]) from None
         with client:

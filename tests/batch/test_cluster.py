@@ -85,9 +85,12 @@ def cluster(tmp_path):
             return client.scheduler.address, started
 
     yield start
-    for child in started:
+    for child in started[1:]:  # a worker that outlives its scheduler waits for it to come back
         child.terminate()
-    for child in started:
+    for child in started[1:]:
+        child.wait(30)
+    for child in started[:1]:
+        child.terminate()
         child.wait(30)
 
 
@@ -270,7 +273,7 @@ def test_workers_killed_one_after_the_other_cost_only_their_tasks(many, tmp_path
     assert tree(tmp_path / "out") == whole
 
 
-@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers_gives_the_same_bytes(workers, small, tmp_path, process, command):
     chain = ("-f", "gaussian:sigma=1.5 | unsharp_mask:sigma=2")
     assert command("images", small, "-o", tmp_path / "threads", *chain).code == 0

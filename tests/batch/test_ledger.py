@@ -180,7 +180,7 @@ def test_status_from_another_terminal_is_live(tmp_path, process, command):
     base.mkdir()
     for i in range(40):
         photo = np.roll(skimage.data.astronaut(), 9 * i, 0)
-        Image.fromarray(photo).save(base / f"{i:02d}.png")
+        Image.fromarray(photo).save(base / f"{i:02d}.bmp")
     child = process("images", base, "-o", tmp_path / "out", "-f", "bilateral:sigma_color=9,sigma_space=4")
     wait_for_results(tmp_path / "out", 2)
     end = time.monotonic() + 60

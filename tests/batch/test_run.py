@@ -424,7 +424,8 @@ def test_an_existing_cluster_gives_the_same_bytes_and_survives_a_killed_worker(m
     assert tree(tmp_path / "out") == whole
 
 
-def test_an_unreachable_cluster_is_one_line(photos, tmp_path, command):
+def test_an_unreachable_cluster_is_one_line(photos, tmp_path, command, monkeypatch):
+    monkeypatch.setattr("filterworks.batch.cluster._ANSWERING", 0.5)
     result = command(
         "images", photos, "-o", tmp_path / "out", "-f", "sobel", "--scheduler", "tcp://127.0.0.1:9"
     )

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -184,11 +185,11 @@ def test_a_photo_becomes_an_ome_zarr(tmp_path, command):
 
 def test_a_run_that_is_killed_leaves_no_half_store(scans, tmp_path, process):
     out = tmp_path / "out"
-    large = np.tile(GREY, (20, 16))
+    large = np.tile(GREY, (12, 10))
     store(scans / "large.zarr", large)
     child = process("images", scans, "-o", out, "-f", BLUR)
     while child.poll() is None and not list(out.glob(".filterworks-*/*.zarr/c")):
-        pass
+        time.sleep(0.005)
     child.kill()
     child.communicate()
     assert "large.zarr" not in names(out)

@@ -126,6 +126,8 @@ class Proxy:
                 far = socket.create_connection(self.target)
             except OSError:
                 return
+            for one in (near, far):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             self.open |= {near, far}
             if not self.is_up:  # accepted just when it was stopped
                 near.close()
@@ -186,6 +188,7 @@ _CODES = {
 
 class Throttling(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each body waits until the headers before it are acknowledged
 
     def _status(self, body):
         return self.server.turn(self.command, self.path)

@@ -37,7 +37,8 @@ def large(tmp_path):
     return place
 
 
-def test_large_objects_go_in_parts_and_come_in_ranges(tmp_path, bucket, turnstile, parts):
+def test_large_objects_go_in_parts_and_come_in_ranges(tmp_path, bucket, turnstile, parts, monkeypatch):
+    monkeypatch.setattr(retrying, "_FIRST", 0.02)
     turnstile.turn = lambda method, path: 503 if turnstile.calls % 4 == 0 else 0
     place, store = large(tmp_path), store_of(parse_url(bucket.url("")))
     made = store.put(place, "out/large.tif", replace=False)
