@@ -68,6 +68,7 @@ def cluster(tmp_path):
             )
         )
         while not place.exists():
+            assert started[-1].poll() is None
             time.sleep(0.05)
         module = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", place]
         started.extend(

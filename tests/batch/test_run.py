@@ -555,6 +555,7 @@ def test_an_interrupt_while_the_cluster_starts_is_not_lost(many, tmp_path, proce
     source, _ = many
     child = process("images", source, "-o", tmp_path / "out", "-f", "gaussian:sigma=2", "--workers", "2")
     while not (tmp_path / "out" / ".filterworks.sqlite").exists():
+        assert child.poll() is None
         time.sleep(0.02)
     time.sleep(delay)
     os.killpg(child.pid, signal.SIGINT)

@@ -578,17 +578,20 @@ def test_killed_at_any_moment_nothing_is_lost_or_half_written(long_table, tmp_pa
     span = time.monotonic() - start
     rng = random.Random(3)
     expected = tree(tmp_path / "whole")
+    ends = []
     for how in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
         child = process(*arguments)
         time.sleep(rng.uniform(0.4, 0.9) * span)
         os.killpg(child.pid, how)
         child.communicate(timeout=60)
+        ends.append(child.returncode)
         visible = (
             {n: c for n, c in tree(tmp_path / "out").items() if not n.startswith(".")}
             if (tmp_path / "out").exists()
             else {}
         )
         assert all(expected[name] == content for name, content in visible.items())
+    assert set(ends) & {-signal.SIGKILL, 130}, "all of them had ended before"
     last = process(*arguments)
     last.communicate(timeout=120)
     assert last.returncode == 0
