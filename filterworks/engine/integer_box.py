@@ -1,0 +1,122 @@
+"""Moving sums of small integers in rows × samples, times one factor: exact, from the data as they lie."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from filterworks.arguments import Array
+from filterworks.engine.unstaged import Unstaged
+from filterworks.machine import loops
+from filterworks.machine.integer_box import Box, integer_box
+from filterworks.problem import Problem
+
+# Windows of more rows than this keep the sums of columns; of more samples than this, running totals.
+_ANEW, _WRITTEN = 2, 17
+# What a second pass over a line costs, in samples.
+_PASS = 2
+# Bytes of each row that is kept beyond its numbers: vectors reach further, and one may stand before.
+_BEYOND = 1024
+
+_EIGHT = np.dtype(np.uint8)
+
+
+def dtype_of_sums(source: np.dtype[Any], count: int) -> np.dtype[Any] | None:
+    """Return the smallest integers, of 16 bits or more, that the sum of so many numbers always fits.
+
+    Examples
+    --------
+    >>> [str(dtype_of_sums(np.dtype(np.uint8), count)) for count in (257, 258, 1 << 24)]
+    ['uint16', 'int32', 'None']
+    """
+    bits = 8 * source.itemsize
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if source.kind == "i" else (0, (1 << bits) - 1)
+    for dtype in (np.int16 if low else np.uint16, np.int32):
+        info = np.iinfo(dtype)
+        if info.min <= low * count and high * count <= info.max:
+            return np.dtype(dtype)
+    return None
+
+
+@lru_cache(maxsize=256)
+def multiplier(factor: float, most: int) -> tuple[int, int, int] | None:
+    """Return a, m and s for which (sum + a)·m >> 16 >> s is the rounded product of sum and factor.
+
+    For every sum from 0 to `most`, in 16 bits but for the product; None if there are no such numbers.
+
+    Examples
+    --------
+    >>> multiplier(1 / 9, 9 * 255)
+    (4, 58255, 3)
+    """
+    if not 2.0**-16 < factor < 1.0:
+        return None
+    sums = np.arange(most + 1, dtype=np.uint32)
+    wanted = np.rint(sums.astype(np.float32) * np.float32(factor))
+    if wanted[-1] > np.iinfo(np.uint8).max:
+        return None
+    shift = math.floor(-math.log2(factor))
+    exact, half = factor * 2.0 ** (16 + shift), math.floor(0.5 / factor)
+    for m in range(math.floor(exact), math.ceil(exact) + 2):
+        for add in range(max(half - 1, 0), half + 2):
+            if m < 1 << 16 and add + most < 1 << 16 and ((sums + add) * m >> 16 + shift == wanted).all():
+                return add, m, shift
+    return None
+
+
+@lru_cache(maxsize=256)
+def parts_of(size: int) -> tuple[int, ...]:
+    """Return how a line of samples is added up in two passes: first, times, rest; empty: by totals.
+
+    Examples
+    --------
+    >>> parts_of(3), parts_of(9), parts_of(11)
+    ((3, 1, 0), (3, 3, 0), (3, 3, 2))
+    """
+    if size > _WRITTEN:
+        return ()
+    ways = [(size, 1, 0)]
+    ways += [(first, size // first, size % first) for first in range(2, size // 2 + 1)]
+    return min(ways, key=lambda way: sum(way) + (_PASS if way[1] > 1 else -1))
+
+
+class IntegerBox(Unstaged):
+    """A problem along one axis or two neighbouring ones whose weights are all equal.
+
+    Parameters
+    ----------
+    problem
+        What to compute; its `work` is the dtype of the sums.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        terms = problem.weights.terms or ()
+        self._factor = math.prod(float(factor[0]) for factor in terms[0])
+        self._count = math.prod(factor.size for factor in terms[0])
+        self._table = np.zeros(7, np.int64)
+        super().__init__(problem, sum(problem.weights.shape), [self._table])
+        field = self.field
+        self._columns = dtype_of_sums(self.source, field.rows.taps) or problem.work
+        first = (field.staged * self._columns.itemsize // _BEYOND + 2) * _BEYOND
+        self.room = first + field.staged * problem.work.itemsize + _BEYOND
+        self._table[:4] = field.rows.taps, field.line.taps, first, np.float64(self._factor).view(np.int64)
+
+    @cached_property
+    def _loop(self) -> loops.Loop:
+        """The loop, and what it multiplies with."""
+        field, out = self.field, self.field.problem.out
+        rows = field.rows.taps if field.rows.taps <= _ANEW else 0
+        found = None
+        if (self.source, field.work, out) == (_EIGHT, np.uint16, _EIGHT):
+            found = multiplier(self._factor, self._count * int(np.iinfo(_EIGHT).max))
+            self._table[4:] = found or 0
+        parts = parts_of(field.line.taps)
+        box = Box(self.source, self._columns, field.work, out, rows, parts, field.inner, found is not None)
+        return integer_box(box, loops.lanes_of(self._columns))
+
+    def __call__(self, x: Array) -> Array:
+        """Return the result."""
+        return self.run(self._loop, x)
