@@ -24,6 +24,12 @@ _BEYOND = 1024
 _EIGHT = np.dtype(np.uint8)
 
 
+def range_of(source: np.dtype[Any]) -> tuple[int, int]:
+    """Return the least and the greatest number of integers or booleans."""
+    info = np.iinfo(np.uint8 if source.kind == "b" else source)
+    return int(info.min), int(info.max)
+
+
 def dtype_of_sums(source: np.dtype[Any], count: int) -> np.dtype[Any] | None:
     """Return the smallest integers, of 16 bits or more, that the sum of so many numbers always fits.
 
@@ -32,8 +38,7 @@ def dtype_of_sums(source: np.dtype[Any], count: int) -> np.dtype[Any] | None:
     >>> [str(dtype_of_sums(np.dtype(np.uint8), count)) for count in (257, 258, 1 << 24)]
     ['uint16', 'int32', 'None']
     """
-    bits = 8 * source.itemsize
-    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if source.kind == "i" else (0, (1 << bits) - 1)
+    low, high = range_of(source)
     for dtype in (np.int16 if low else np.uint16, np.int32):
         info = np.iinfo(dtype)
         if info.min <= low * count and high * count <= info.max:
@@ -96,7 +101,7 @@ class IntegerBox(Unstaged):
         terms = problem.weights.terms or ()
         self._factor = math.prod(float(factor[0]) for factor in terms[0])
         self._count = math.prod(factor.size for factor in terms[0])
-        self._table = np.zeros(7, np.int64)
+        self._table = np.zeros(5, np.int64)
         super().__init__(problem, sum(problem.weights.shape), [self._table])
         field = self.field
         self._columns = dtype_of_sums(self.source, field.rows.taps) or problem.work
@@ -109,13 +114,24 @@ class IntegerBox(Unstaged):
         """The loop, and what it multiplies with."""
         field, out = self.field, self.field.problem.out
         rows = field.rows.taps if field.rows.taps <= _ANEW else 0
-        found = None
+        parts, found = parts_of(field.line.taps), None
         if (self.source, field.work, out) == (_EIGHT, np.uint16, _EIGHT):
             found = multiplier(self._factor, self._count * int(np.iinfo(_EIGHT).max))
-            self._table[4:] = found or 0
-        parts = parts_of(field.line.taps)
-        box = Box(self.source, self._columns, field.work, out, rows, parts, field.inner, found is not None)
+        self._table[4] = found[2] if found else 0
+        dtypes = self.source, self._columns, field.work, out
+        box = Box(*dtypes, rows, parts, field.inner, self._saturates, found[:2] if found else ())
         return integer_box(box, loops.lanes_of(self._columns))
+
+    @property
+    def _saturates(self) -> bool:
+        """Whether a rounded result may lie beyond the numbers of its dtype."""
+        out, single = self.field.problem.out, np.float32
+        if out.kind == "f" or out.itemsize > 2:
+            return True
+        ends = np.array([end * self._count for end in range_of(self.source)], np.int32)
+        results = np.rint(ends.astype(single) * single(self._factor))
+        info = np.iinfo(out)
+        return bool(results.min() < info.min or results.max() > info.max)
 
     def __call__(self, x: Array) -> Array:
         """Return the result."""

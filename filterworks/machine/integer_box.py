@@ -37,8 +37,10 @@ class Box:
         remaining samples in a second; empty: by running totals, whatever the window's length.
     inner
         Numbers that stand together as a sample.
-    multiplies
-        Whether 16-bit sums become 8-bit numbers by whole numbers alone: ((sum + a)·m >> 16) >> s.
+    saturates
+        Whether some result may not fit its dtype before it is saturated.
+    multiplier
+        a and m, if 16-bit sums become 8-bit numbers by ((sum + a)·m >> 16) >> s; otherwise empty.
     """
 
     source: DType
@@ -48,7 +50,8 @@ class Box:
     rows: int
     parts: tuple[int, ...]
     inner: int
-    multiplies: bool
+    saturates: bool
+    multiplier: tuple[int, ...]
 
 
 class _Row(NamedTuple):
@@ -65,7 +68,7 @@ def integer_box(box: Box, lanes: int) -> Loop:
 
     Its arguments and constants: those of :func:`loops.unstaged`, and a table of the window's rows and
     samples, the byte at which the second of the rows that are kept begins, the factor of each sum as a
-    double, and a, m and s of :class:`Box`. The first of these rows holds sums of columns.
+    double, and s of :class:`Box`. The first of these rows holds sums of columns.
 
     Notes
     -----
@@ -266,29 +269,37 @@ def _totals_by_samples(code: Function, box: Box, sums: str, totals: str, length:
 
 def _put(code: Function, box: Box, total: str, target: str, width: int) -> None:
     """Write sums times the factor."""
-    if box.multiplies:
-        _multiply(code, total, target, width)
+    if box.multiplier:
+        _multiply(code, box.multiplier, total, target, width)
         return
     integers, floats = vector_of(kind_of(box.sums), width), vector_of("float", width)
     change = "uitofp" if box.sums.kind == "u" else "sitofp"
     factor = code.value(f"fptrunc double {_constant(code, 3, 'double')} to float")
     number = code.value(f"{change} {integers} {total} to {floats}")
     scaled = code.value(f"fmul {floats} {number}, {code.splat('float', factor, width)}")
-    store_as(code, _FLOAT, box.out, scaled, target, width)
+    if box.saturates or box.out.kind == "f":
+        store_as(code, _FLOAT, box.out, scaled, target, width)
+        return
+    wide, kind = vector_of("i32", width), vector_of(kind_of(box.out), width)
+    suffix = f"v{width}i32.v{width}f32" if width > 1 else "i32.f32"
+    whole = code.call(wide, f"llvm.lrint.{suffix}", (floats, scaled))
+    code.store(kind, code.value(f"trunc {wide} {whole} to {kind}"), target, box.out.itemsize)
 
 
-def _multiply(code: Function, total: str, target: str, width: int) -> None:
+def _multiply(code: Function, numbers: tuple[int, ...], total: str, target: str, width: int) -> None:
     """Write 16-bit sums as 8-bit numbers, by the upper half of a product."""
-    half, whole = vector_of("i16", width), vector_of("i32", width)
-    add, factor, shift = (
-        code.splat("i16", code.value(f"trunc i64 {_constant(code, index)} to i16"), width)
-        for index in (4, 5, 6)
-    )
-    raised = code.value(f"add {half} {total}, {add}")
-    terms = [code.value(f"zext {half} {term} to {whole}") for term in (raised, factor)]
-    product = code.value(f"mul {whole} {terms[0]}, {terms[1]}")
-    places = "i32 16" if width == 1 else "splat (i32 16)"
-    places = places.removeprefix("i32 ") if width == 1 else places
-    upper = code.value(f"trunc {whole} {code.value(f'lshr {whole} {product}, {places}')} to {half}")
-    shifted = code.value(f"lshr {half} {upper}, {shift}")
-    code.store(vector_of("i8", width), code.value(f"trunc {half} {shifted} to {vector_of('i8', width)}"), target, 1)
+    half, whole, few = (vector_of(kind, width) for kind in ("i16", "i32", "i8"))
+    # LLVM knows the multiplication of upper halves where it sees the factor, and no other shift beside it.
+    add, factor = numbers
+    shift = code.splat("i16", code.value(f"trunc i64 {_constant(code, 4)} to i16"), width)
+
+    def same(kind: str, number: int) -> str:
+        return str(number) if width == 1 else f"splat ({kind} {number})"
+
+    raised = code.value(f"add {half} {total}, {same('i16', add)}")
+    wide = code.value(f"zext {half} {raised} to {whole}")
+    product = code.value(f"mul {whole} {wide}, {same('i32', factor)}")
+    upper = code.value(f"lshr {whole} {product}, {same('i32', 16)}")
+    number = code.value(f"trunc {whole} {upper} to {half}")
+    number = code.value(f"lshr {half} {number}, {shift}")
+    code.store(few, code.value(f"trunc {half} {number} to {few}"), target, 1)
