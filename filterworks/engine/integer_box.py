@@ -119,7 +119,8 @@ class IntegerBox(Unstaged):
             found = multiplier(self._factor, self._count * int(np.iinfo(_EIGHT).max))
         self._table[4] = found[2] if found else 0
         dtypes = self.source, self._columns, field.work, out
-        box = Box(*dtypes, rows, parts, field.inner, self._saturates, found[:2] if found else ())
+        facts = self.mirrors_inside(), self._saturates
+        box = Box(*dtypes, rows, parts, field.inner, *facts, found[:2] if found else ())
         return integer_box(box, loops.lanes_of(self._columns))
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from filterworks.machine.code import Function
 from filterworks.machine.compiler import compiled
 from filterworks.machine.elements import kind_of, load_as, store_as, vector_of
-from filterworks.machine.loops import DType, Loop, unstaged
+from filterworks.machine.loops import DType, Loop, gather, unstaged
 
 _FLOAT = np.dtype(np.float32)
 # What is left of a line behind its whole vectors is done in vectors of so many numbers, then one by one.
@@ -37,6 +37,8 @@ class Box:
         remaining samples in a second; empty: by running totals, whatever the window's length.
     inner
         Numbers that stand together as a sample.
+    mirrors
+        Whether every column outside of the line is one of those inside of it, or zero.
     saturates
         Whether some result may not fit its dtype before it is saturated.
     multiplier
@@ -50,6 +52,7 @@ class Box:
     rows: int
     parts: tuple[int, ...]
     inner: int
+    mirrors: bool
     saturates: bool
     multiplier: tuple[int, ...]
 
@@ -137,6 +140,10 @@ def _add_rows(code: Function, box: Box, sums: str, row: str, lanes: int) -> None
         _add_numbers(code, box, code.at(kind, middle, i), places, width)
     ends = (sums, "%before", "%p_before"), (code.at(kind, middle, "%inside"), "%after", "%p_after")
     for target, count, table in ends:
+        if box.mirrors:
+            origin = code.at(kind, middle, code.sub(0, "%first"))
+            gather(code, box.columns, box.columns, origin, target, (count, table))
+            continue
         with code.loop(0, count) as i:
             place = code.load("i64", code.at("i64", table, i))
             with code.when(code.value(f"icmp sge i64 {place}, 0")):
