@@ -14,14 +14,18 @@ from filterworks.machine import loops
 from filterworks.machine.integer_box import Box, integer_box
 from filterworks.problem import Problem
 
-# Windows of more rows than this keep the sums of columns; of more samples than this, running totals.
-_ANEW, _WRITTEN = 2, 17
-# What a second pass over a line costs, in samples.
-_PASS = 2
+# Windows of more rows than this keep the sums of columns; of more samples than this, by the bytes of their
+# sum, running totals.
+_ANEW, _WRITTEN = 2, {2: 21, 4: 13}
+# What a second pass over a line costs, in samples; what running totals cost, what rows and a result do, and
+# what results of 16-bit sums do that have to be made by floats.
+_PASS, _TOTALS, _BASE, _FLOATS = 2, 10, 4, 4
 # Bytes of each row that is kept beyond its numbers: vectors reach further, and one may stand before.
 _BEYOND = 1024
 
-_EIGHT = np.dtype(np.uint8)
+_FIRST = 1024
+# Dtypes of data, sums and result for which a multiplication of 16-bit numbers will do.
+_BYTES: tuple[Any, ...] = tuple(map(np.dtype, (np.uint8, np.uint16, np.uint8)))
 
 
 def range_of(source: np.dtype[Any]) -> tuple[int, int]:
@@ -67,25 +71,36 @@ def multiplier(factor: float, most: int) -> tuple[int, int, int] | None:
     exact, half = factor * 2.0 ** (16 + shift), math.floor(0.5 / factor)
     for m in range(math.floor(exact), math.ceil(exact) + 2):
         for add in range(max(half - 1, 0), half + 2):
-            if m < 1 << 16 and add + most < 1 << 16 and ((sums + add) * m >> 16 + shift == wanted).all():
+            fits = m < 1 << 16 and add + most < 1 << 16
+            # Most numbers fail at one of the first sums.
+            if fits and all(
+                ((sums[part] + add) * m >> 16 + shift == wanted[part]).all()
+                for part in (slice(_FIRST), slice(None))
+            ):
                 return add, m, shift
     return None
 
 
 @lru_cache(maxsize=256)
-def parts_of(size: int) -> tuple[int, ...]:
+def parts_of(size: int, bytes_of_sum: int) -> tuple[int, ...]:
     """Return how a line of samples is added up in two passes: first, times, rest; empty: by totals.
 
     Examples
     --------
-    >>> parts_of(3), parts_of(9), parts_of(11)
+    >>> parts_of(3, 2), parts_of(9, 2), parts_of(11, 2)
     ((3, 1, 0), (3, 3, 0), (3, 3, 2))
     """
-    if size > _WRITTEN:
+    if size > _WRITTEN[bytes_of_sum]:
         return ()
     ways = [(size, 1, 0)]
     ways += [(first, size // first, size % first) for first in range(2, size // 2 + 1)]
-    return min(ways, key=lambda way: sum(way) + (_PASS if way[1] > 1 else -1))
+    return min(ways, key=_samples)
+
+
+def _samples(parts: tuple[int, ...]) -> int:
+    """Return what adding up a line costs, in samples."""
+    first, times, rest = parts
+    return first + (times + rest + _PASS if times > 1 else 0)
 
 
 class IntegerBox(Unstaged):
@@ -105,23 +120,27 @@ class IntegerBox(Unstaged):
         super().__init__(problem, sum(problem.weights.shape), [self._table])
         field = self.field
         self._columns = dtype_of_sums(self.source, field.rows.taps) or problem.work
+        self._parts = parts_of(field.line.taps, field.work.itemsize)
         first = (field.staged * self._columns.itemsize // _BEYOND + 2) * _BEYOND
         self.room = first + field.staged * problem.work.itemsize + _BEYOND
         self._table[:4] = field.rows.taps, field.line.taps, first, np.float64(self._factor).view(np.int64)
 
     @cached_property
     def _loop(self) -> loops.Loop:
-        """The loop, and what it multiplies with."""
-        field, out = self.field, self.field.problem.out
+        """The loop; what it reads from its table is there with it."""
+        field, found = self.field, self._multiplier
         rows = field.rows.taps if field.rows.taps <= _ANEW else 0
-        parts, found = parts_of(field.line.taps), None
-        if (self.source, field.work, out) == (_EIGHT, np.uint16, _EIGHT):
-            found = multiplier(self._factor, self._count * int(np.iinfo(_EIGHT).max))
         self._table[4] = found[2] if found else 0
-        dtypes = self.source, self._columns, field.work, out
+        dtypes = self.source, self._columns, field.work, field.problem.out
         facts = self.mirrors_inside(), self._saturates
-        box = Box(*dtypes, rows, parts, field.inner, *facts, found[:2] if found else ())
+        box = Box(*dtypes, rows, self._parts, field.inner, *facts, found[:2] if found else ())
         return integer_box(box, loops.lanes_of(self._columns))
+
+    @cached_property
+    def _multiplier(self) -> tuple[int, int, int] | None:
+        if (self.source, self.field.work, self.field.problem.out) != _BYTES:
+            return None
+        return multiplier(self._factor, self._count * range_of(self.source)[1])
 
     @property
     def _saturates(self) -> bool:
@@ -137,3 +156,17 @@ class IntegerBox(Unstaged):
     def __call__(self, x: Array) -> Array:
         """Return the result."""
         return self.run(self._loop, x)
+
+    def work(self) -> dict[str, float]:
+        """Return the work of the problem."""
+        field, out = self.field, self.field.problem.out
+        size = field.work.itemsize
+        each = _BASE + (_samples(self._parts) if self._parts else _TOTALS)
+        if size == 2 and not self._multiplier and out.kind != "f":
+            each += _FLOATS
+        written = float(math.prod(field.problem.output_shape) * out.itemsize)
+        return {
+            "block": float(self.block_count),
+            "write": written,
+            "sum_integer": field.numbers * each * size / 4,
+        }

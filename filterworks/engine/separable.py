@@ -207,9 +207,14 @@ def _fused(field: Field) -> Fused | None:
     return fused if fused.is_possible else None
 
 
-def _made(problem: Problem) -> Callable[[Array], Array]:
+def _box(problem: Problem) -> IntegerBox | None:
+    """Return the problem as one of moving sums of integers, if it is one."""
     work = precision(problem)
-    return Separable(problem) if work.kind == "f" else IntegerBox(replace(problem, work=work, wanted=problem.out))
+    return None if work.kind == "f" else IntegerBox(replace(problem, work=work, wanted=problem.out))
+
+
+def _made(problem: Problem) -> Callable[[Array], Array]:
+    return _box(problem) or Separable(problem)
 
 
 @lru_cache(maxsize=64)
@@ -286,9 +291,10 @@ def work(problem: Problem) -> dict[str, float]:
 
 
 def _step_work(problem: Problem) -> dict[str, float]:
+    box = _box(problem)
+    if box:
+        return box.work()
     field = _field(problem)
-    if field.work.kind in "iu":
-        return {"block": 1.0 * field.block_count, "sum_integer": field.numbers}
     found = {"block": 2.0 * field.block_count, **field.bytes_moved(problem.out)}
     fused = _fused(field)
     if fused:

@@ -250,7 +250,8 @@ def _totals(code: Function, box: Box, sums: str, totals: str, length: str, lanes
         before = code.load(vector, carry, 64)
         total = code.value(f"add {vector} {value}, {before}")
         code.store(vector, total, code.at(kind, totals, code.add(i, inner)), size)
-        last = _shuffled(code, vector, value, "poison", [whole - inner + l % inner for l in range(lanes)])
+        ends = [whole - inner + lane % inner for lane in range(lanes)]
+        last = _shuffled(code, vector, value, "poison", ends)
         # Of the totals only this sum waits for those before.
         code.store(vector, code.value(f"add {vector} {before}, {last}"), carry, 64)
 
