@@ -207,18 +207,15 @@ def _fused(field: Field) -> Fused | None:
     return fused if fused.is_possible else None
 
 
-def _box(problem: Problem) -> IntegerBox | None:
-    """Return the problem as one of moving sums of integers, if it is one."""
+def _made(problem: Problem) -> IntegerBox | Separable:
     work = precision(problem)
-    return None if work.kind == "f" else IntegerBox(replace(problem, work=work, wanted=problem.out))
-
-
-def _made(problem: Problem) -> Callable[[Array], Array]:
-    return _box(problem) or Separable(problem)
+    if work.kind == "f":
+        return Separable(problem)
+    return IntegerBox(replace(problem, work=work, wanted=problem.out))
 
 
 @lru_cache(maxsize=64)
-def _plane(problem: Problem) -> Callable[[Array], Array]:
+def _plane(problem: Problem) -> IntegerBox | Separable:
     return _made(problem)
 
 
@@ -291,9 +288,11 @@ def work(problem: Problem) -> dict[str, float]:
 
 
 def _step_work(problem: Problem) -> dict[str, float]:
-    box = _box(problem)
-    if box:
-        return box.work()
+    if precision(problem).kind != "f":
+        # Kept for the problem itself: nothing is compiled before it is run.
+        box = (_plane if problem.is_remembered else _made)(problem)
+        if isinstance(box, IntegerBox):
+            return box.work()
     field = _field(problem)
     found = {"block": 2.0 * field.block_count, **field.bytes_moved(problem.out)}
     fused = _fused(field)
