@@ -177,9 +177,7 @@ class IntegerBox(Unstaged):
         each = _BASE + (_samples(self._parts) if self._parts else _TOTALS)
         if size == 2 and not self._multiplier and out.kind != "f":
             each += _FLOATS
+        # A short line is mostly what lies outside of it.
+        numbers = field.numbers * field.staged / field.width
         written = float(math.prod(field.problem.output_shape) * out.itemsize)
-        return {
-            "block": float(self.block_count),
-            "write": written,
-            "sum_integer": field.numbers * each * size / 4,
-        }
+        return {"block": float(self.block_count), "write": written, "sum_integer": numbers * each * size / 4}
