@@ -118,7 +118,7 @@ class IntegerBox(Unstaged):
         self._factor = math.prod(float(factor[0]) for factor in terms[0])
         self._count = math.prod(factor.size for factor in terms[0])
         self._table = np.zeros(5, np.int64)
-        super().__init__(problem, sum(problem.weights.shape), [self._table])
+        super().__init__(problem, (_BASE + _TOTALS) * problem.work.itemsize // 4, [self._table])
         field = self.field
         self._columns = dtype_of_sums(self.source, field.rows.taps) or problem.work
         self._parts = parts_of(field.line.taps, field.work.itemsize)

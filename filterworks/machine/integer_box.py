@@ -17,7 +17,7 @@ from filterworks.machine.loops import DType, Loop, gather, unstaged
 _FLOAT = np.dtype(np.float32)
 # What is left of a line behind its whole vectors is done in vectors of so many numbers, then one by one.
 _FEW = 8
-# Rows of sums begin with a line of the cache; fewer numbers than this stand together as a sample.
+# Numbers that fill whole lines of the cache; fewer of them stand together as a sample.
 _ALIGNED = 64
 
 
@@ -80,8 +80,8 @@ def integer_box(box: Box, lanes: int) -> Loop:
     names = "_".join(map(str, (box.source, box.columns, box.sums, box.out, box.rows, *box.parts)))
     code = unstaged(f"integer_box_{names}_{box.inner}", ("p_box",))
     kind = kind_of(box.columns)
-    # The line begins at a line of the cache, with some numbers before the first sum that may be read.
-    ahead = code.value(f"and i64 {code.add('%before', box.inner + _ALIGNED - 1)}, {-_ALIGNED}")
+    # The line itself begins at a line of the cache.
+    ahead = code.value(f"and i64 {code.add('%before', _ALIGNED - 1)}, {-_ALIGNED}")
     sums = code.at(kind, "%p_between", code.sub(ahead, "%before"))
     length = code.add(code.add("%before", "%inside"), "%after")
     for i, width in _vectors(code, length, lanes):
