@@ -21,9 +21,9 @@ _ANEW, _WRITTEN = 2, {2: 21, 4: 13}
 # What a second pass over a line costs, in samples; what running totals cost, what rows and a result do, and
 # what results of 16-bit sums do that have to be made by floats.
 _PASS, _TOTALS, _BASE, _FLOATS = 2, 10, 4, 4
-# Bytes of each row that is kept beyond its numbers: vectors reach further, and one may stand before.
+# Bytes of each row that is kept beyond its numbers: it begins a little later, and vectors reach further.
 _BEYOND = 1024
-
+# So many sums are looked at before all are.
 _FIRST = 1024
 # Dtypes of data, sums and result for which a multiplication of 16-bit numbers will do.
 _BYTES: tuple[Any, ...] = tuple(map(np.dtype, (np.uint8, np.uint16, np.uint8)))
@@ -60,7 +60,7 @@ def multiplier(factor: float, most: int) -> tuple[int, int, int] | None:
     Examples
     --------
     >>> multiplier(1 / 9, 9 * 255)
-    (4, 58255, 3)
+    (5, 58254, 3)
     """
     if not 2.0**-16 < factor < 1.0:
         return None
@@ -89,7 +89,7 @@ def parts_of(size: int, bytes_of_sum: int) -> tuple[int, ...]:
     Examples
     --------
     >>> parts_of(3, 2), parts_of(9, 2), parts_of(11, 2)
-    ((3, 1, 0), (3, 3, 0), (3, 3, 2))
+    ((3, 1, 0), (3, 3, 0), (2, 5, 1))
     """
     if size > _WRITTEN[bytes_of_sum]:
         return ()
