@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from filterworks.arguments import Array
 from filterworks.engine.field import Field, address, scratch
 from filterworks.engine.fused import Fused
+from filterworks.engine.integer_box import IntegerBox, dtype_of_sums
 from filterworks.engine.staging import Staged
 from filterworks.engine.taps import Correlator, pattern_of
 from filterworks.machine import compiler, loops
-from filterworks.machine.integer_box import integer_box
 from filterworks.problem import Problem, outer_weights
 
 IS_LOCAL = True
@@ -32,8 +32,8 @@ _MOVING, _MOVING_LINE = 6, 12
 _SINGLE_TAPS = 127
 # Taps of the rows and of the line that take as long as converting a number and rounding it.
 _BOTH = 5, 3
-# Sums of integers below these are exact in single precision, and fit 32 bits.
-_EXACT, _FITS = 1 << 24, 1 << 31
+# Sums of integers below this are exact in single precision.
+_EXACT = 1 << 24
 
 Line = NDArray[np.float64]
 
@@ -65,18 +65,21 @@ def is_moving(factor: Line, stride: int, dilation: int, least: int = _MOVING) ->
 def precision(problem: Problem) -> np.dtype[Any]:
     """Return the dtype of the sums.
 
-    Double for long moving sums, whose rounding single precision would pile up; 32-bit integers where
-    moving sums of small integers fit them.
+    Double for long moving sums, whose rounding single precision would pile up; integers where windows of
+    equal weights hold small integers whose sums fit.
     """
     if problem.work.itemsize == 8:
         return problem.work
     terms = problem.weights.terms or ()
     steps = list(zip(terms[0], problem.stride, problem.dilation, strict=True)) if len(terms) == 1 else []
+    count = math.prod(factor.size for factor, *_ in steps)
+    if problem.dtype.kind in "iub" and count > 1 and all(is_moving(*step, 1) for step in steps):
+        integers = dtype_of_sums(problem.dtype, count)
+        if integers is not None:
+            return integers
     moving = [factor.size for factor, *step in steps if is_moving(factor, *step)]
     if problem.dtype.kind in "iub" and moving:
         peak = 1 << (8 * problem.dtype.itemsize)
-        if len(moving) == len(steps) and peak * math.prod(moving) < _FITS:
-            return np.dtype(np.int32)
         if peak * math.prod(moving) >= _EXACT:
             return np.dtype(np.float64)
     return np.dtype(np.float64 if max(moving, default=0) > _SINGLE_TAPS else np.float32)
@@ -85,25 +88,6 @@ def precision(problem: Problem) -> np.dtype[Any]:
 def _field(problem: Problem) -> Field:
     effort = len(problem.weights.terms or ()) * sum(problem.weights.shape)
     return Field(replace(problem, work=precision(problem)), effort)
-
-
-class _IntegerBox:
-    """Exact moving sums of rows and samples at once."""
-
-    def __init__(self, field: Field, problem: Problem) -> None:
-        terms = problem.weights.terms or ()
-        first = {axis: terms[0][axis] for axis in range(len(problem.axes))}
-        rows, line = (first.get(-1 if a.position is None else a.position) for a in (field.rows, field.line))
-        window = tuple(1 if factor is None else factor.size for factor in (rows, line))
-        sizes = (field.out_pitch, field.pitch, field.height, field.width, *window)
-        self._constants = _constants(sizes, math.prod(float(f[0]) for f in first.values()))
-        self._line = (field.pitch + field.inner + loops.lanes_of(field.work)) * field.work.itemsize
-        self._loop = integer_box(problem.work, problem.out, field.inner, loops.lanes_of(field.work))
-
-    def __call__(self, staged: int, out: int) -> None:
-        """Write the sums for staged samples."""
-        sums, totals = scratch("sums", self._line), scratch("totals", self._line)
-        self._loop(out, staged, sums, totals, address(self._constants))
 
 
 class _MovingRows:
@@ -177,9 +161,6 @@ class Separable(Staged):
         field = _field(problem)
         super().__init__(field, problem.out)
         self._fused: Fused | None = None
-        if field.work.kind == "i":
-            self.filter = _IntegerBox(field, problem)
-            return
         terms = problem.weights.terms or ()
         rows = [term[field.rows.position] for term in terms if field.rows.position is not None]
         lines = [term[field.line.position] for term in terms if field.line.position is not None]
@@ -215,7 +196,7 @@ def _fused(field: Field) -> Fused | None:
     """Return both passes as one, if they can be."""
     rows, line = field.rows, field.line
     terms = field.problem.weights.terms or ()
-    if len(terms) != 1 or rows.position is None or line.position is None or field.work.kind == "i":
+    if len(terms) != 1 or rows.position is None or line.position is None:
         return None
     factors = terms[0][rows.position], terms[0][line.position]
     if is_moving(factors[0], rows.stride, rows.dilation):
@@ -226,14 +207,21 @@ def _fused(field: Field) -> Fused | None:
     return fused if fused.is_possible else None
 
 
+def _made(problem: Problem) -> IntegerBox | Separable:
+    work = precision(problem)
+    if work.kind == "f":
+        return Separable(problem)
+    return IntegerBox(replace(problem, work=work, wanted=problem.out))
+
+
 @lru_cache(maxsize=64)
-def _plane(problem: Problem) -> Separable:
-    return Separable(problem)
+def _plane(problem: Problem) -> IntegerBox | Separable:
+    return _made(problem)
 
 
 def prepare(problem: Problem) -> Callable[[Array], Array]:
     """Return the problem with its tables and loops ready."""
-    steps = [(_plane if step.is_remembered else Separable)(step) for step in _steps(problem)]
+    steps = [(_plane if step.is_remembered else _made)(step) for step in _steps(problem)]
     return steps[0] if len(steps) == 1 else lambda x: reduce(lambda data, step: step(data), steps, x)
 
 
@@ -300,10 +288,13 @@ def work(problem: Problem) -> dict[str, float]:
 
 
 def _step_work(problem: Problem) -> dict[str, float]:
+    if precision(problem).kind != "f":
+        # Kept for the problem itself: nothing is compiled before it is run.
+        box = (_plane if problem.is_remembered else _made)(problem)
+        if isinstance(box, IntegerBox):
+            return box.work()
     field = _field(problem)
     found = {"block": 2.0 * field.block_count, **field.bytes_moved(problem.out)}
-    if field.work.kind == "i":
-        return {**found, "sum_integer": field.numbers}
     fused = _fused(field)
     if fused:
         numbers = field.numbers * field.work.itemsize / 4

@@ -27,7 +27,7 @@ def load_as(code: Function, source: np.dtype[Any], work: np.dtype[Any], pointer:
     value = code.load(kind, pointer, source.itemsize)
     if source == work:
         return value
-    if work.kind == "i":
+    if work.kind in "iu":
         change = "sext" if source.kind == "i" else "zext"
     elif source.kind == "f":
         change = "fpext" if source.itemsize < work.itemsize else "fptrunc"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from filterworks.files import open_image, tiff_batches, tiff_loops, write_image
 from filterworks.files.lzw import BEFORE, BEHIND, FINE, SHORT, STRINGS, WRONG
 from filterworks.files.lzw_check import clears_well
 from filterworks.machine.compiler import obstacle
+from tests.guarded import Guarded
 
 compiled = pytest.mark.skipif(obstacle() is not None, reason="nothing can be compiled here")
 LAYOUTS: dict[str, dict[str, object]] = {
@@ -154,28 +154,6 @@ def test_strips_of_other_writers_are_read(tmp_path: Path, monkeypatch: pytest.Mo
     np.testing.assert_array_equal(load(tmp_path / "in.tif")[1][0].pixels, pixels)
     Image.fromarray(pixels).save(tmp_path / "pillow.tif", compression="tiff_lzw")
     np.testing.assert_array_equal(load(tmp_path / "pillow.tif")[1][0].pixels, pixels)
-
-
-class Guarded:
-    """Bytes between two pages that nobody may touch, at the end of what lies between them."""
-
-    def __init__(self, capacity: int) -> None:
-        page = mmap.PAGESIZE
-        self._size = (-(-capacity // page) + 2) * page
-        self._map = mmap.mmap(-1, self._size)
-        self.start = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        protect = ctypes.CDLL(None, use_errno=True).mprotect
-        protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-        self.end = self.start + self._size - page
-        assert protect(self.start, page, 0) == 0
-        assert protect(self.end, page, 0) == 0
-
-    def room(self, size: int) -> int:
-        return self.end - size
-
-    def holding(self, data: bytes) -> int:
-        ctypes.memmove(self.end - len(data), data, len(data))
-        return self.end - len(data)
 
 
 def coded(codes: list[tuple[int, int]], *, is_old: bool = False) -> bytes:
