@@ -130,7 +130,7 @@ def _add_rows(code: Function, box: Box, sums: str, row: str, lanes: int) -> None
         rows = [_row(code, box.source, code.add(row, index)) for index in range(box.rows)]
     else:
         enters = code.sub(code.add(row, _constant(code, 0)), 1)
-        leaves = code.call("i64", "llvm.smax.i64", ("i64", code.sub(row, 1)), ("i64", "0"))
+        leaves = code.greatest(code.sub(row, 1), 0)
         is_none = code.value(f"icmp slt i64 {row}, 1")
         rows = [_row(code, box.source, enters), _row(code, box.source, leaves, is_none)]
     kind, element = kind_of(box.columns), kind_of(box.source)
@@ -285,13 +285,7 @@ def _put(code: Function, box: Box, total: str, target: str, width: int) -> None:
     factor = code.value(f"fptrunc double {_constant(code, 3, 'double')} to float")
     number = code.value(f"{change} {integers} {total} to {floats}")
     scaled = code.value(f"fmul {floats} {number}, {code.splat('float', factor, width)}")
-    if box.saturates or box.out.kind == "f":
-        store_as(code, _FLOAT, box.out, scaled, target, width)
-        return
-    wide, kind = vector_of("i32", width), vector_of(kind_of(box.out), width)
-    suffix = f"v{width}i32.v{width}f32" if width > 1 else "i32.f32"
-    whole = code.call(wide, f"llvm.lrint.{suffix}", (floats, scaled))
-    code.store(kind, code.value(f"trunc {wide} {whole} to {kind}"), target, box.out.itemsize)
+    store_as(code, _FLOAT, box.out, scaled, target, width, fits=not box.saturates)
 
 
 def _multiply(code: Function, numbers: tuple[int, ...], total: str, target: str, width: int) -> None:
