@@ -71,6 +71,8 @@ def explain(image: str, texts: tuple[str, ...]) -> None:
             _show(problem, plan)
         if not trace.steps:
             click.echo("  no convolution in it")
+    if chain.gives_pixels and pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
+        click.echo("\n`filterworks images` does this in one pass, once a loop for it repays: the same bytes")
 
 
 def _say_what_is_known() -> None:

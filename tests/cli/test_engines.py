@@ -28,6 +28,9 @@ def test_calibrate_keeps_constants_that_explain_uses(few, command, photos):
     kept = list(few.rglob("costs.json"))
     assert f"kept in {kept[0]}" in shown.out
     explained = command("explain", photos / "face.jpg", "-f", "sobel")
+    assert "in one pass" in explained.out
+    for image, other in (("face.jpg", "gaussian:sigma=1"), ("cells/float.tiff", "sobel")):
+        assert "in one pass" not in command("explain", photos / image, "-f", other).out
     assert f"constants of the estimates: from {kept[0]}" in explained.out
     assert "back to the shipped" in command("calibrate", "--reset").out
     assert "nothing was calibrated" in command("calibrate", "--reset").out
