@@ -213,7 +213,7 @@ class Chain:
         tuple or None
             The result, rounded and saturated, and how many samples of it were cut to the range of the dtype.
         """
-        if not self.gives_pixels or x.dtype.kind != "u":
+        if not self.gives_pixels or x.dtype.kind != "u" or not x.dtype.isnative:
             return None
         problem, *others = self._correlations
         padding = tuple(
@@ -253,8 +253,11 @@ class Chain:
         operation = one.operation
         if len(self.steps) > 1 or not (one.is_correlation or operation.is_length or operation.sharpens):
             return ()
-        with suppress(ArgumentError), tracing() as trace:
-            one(np.zeros((2, 2), np.uint8))
+        with tracing() as trace:
+            try:
+                one(np.zeros((2, 2), np.uint8))
+            except ArgumentError:
+                return ()
         requests = [call[0] for call in trace.calls]
         plain = all(is_plain_sum(request) and request.method == "auto" for request in requests)
         return tuple(request.problem for request in requests) if plain else ()

@@ -83,7 +83,7 @@ def files_of(folder: Path) -> Iterator[str]:
 
 def begin_writing(file: BinaryIO) -> None:
     """Let the disk begin with a file that is complete, where it can be told to; do not wait for it."""
-    with suppress(AttributeError, OSError):
+    with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).sync_file_range(file.fileno(), _OFFSET(0), _OFFSET(0), _BEGIN)
 
 
@@ -95,7 +95,7 @@ def write_through(folder: Path) -> None:
         return  # it has vanished, or folders cannot be opened here
     try:
         ctypes.CDLL(None).syncfs(place)
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, TypeError):
         getattr(os, "sync", lambda: None)()
     finally:
         os.close(place)

@@ -16,6 +16,7 @@ from filterworks.batch.flow import Band, Flow
 from filterworks.batch.pixels import Apply, Limits, premultiplied, to_pixels
 from filterworks.boundaries import as_boundary
 from filterworks.chains import Chain
+from filterworks.engine import stencil
 from filterworks.files import Alpha, Page, Raster, Sheet, whole
 from filterworks.machine.compiler import obstacle
 
@@ -86,9 +87,10 @@ class Rendering:
         is_plain = self.apply is None and self.axes == (0, 1) and self.how != "stretch"
         return is_plain and self.chain.gives_pixels
 
-    def is_light(self, dtype: np.dtype[Any]) -> bool:
+    def is_light(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
         """Return whether the chain is one step of little work and, compiled, no memory but for its result."""
         is_stencil = self._gives_pixels and self.chain.is_stencil and "wrap" not in self.boundaries
+        is_stencil = is_stencil and stencil.is_large(shape[0], math.prod(shape[1:]))
         return self.is_smooth or (is_stencil and dtype.kind == "u" and obstacle() is None)
 
     @cached_property
@@ -195,7 +197,7 @@ def grid(
 
     `held`: the dtype of a :func:`plain` page.
     """
-    if held is not None and rendering.is_light(held) and math.prod(shape) <= _WHOLE:
+    if held is not None and rendering.is_light(shape, held) and math.prod(shape) <= _WHOLE:
         rows, columns = (slice(0, size) for size in shape[:2])
         # A loop that is written once it repays is there for large ones.
         is_bare = obstacle() is None and (rendering.is_smooth or math.prod(shape) >= _LARGE)

@@ -54,7 +54,8 @@ class Stencil(Unstaged):
         out = self.field.problem.out
         key = (self.source, self.field.work, out, Recipe(taps, absolute, offset), lanes)
         effort = math.prod(problem.output_shape) * (_taps(kernels) + _STAGING)
-        self._written = Written(stencil, key, effort)
+        # What else there is takes several times as long, and memory for floats.
+        self._written = Written(stencil, key, effort, waits=True)
 
     def __call__(self, x: Array) -> tuple[Array, int] | None:
         """Return the result, and how many samples were cut to the range of its dtype; None: no loop yet."""
@@ -106,6 +107,11 @@ def is_possible(problem: Problem, kernels: Sequence[Weights]) -> bool:
     )
 
 
+def is_large(rows: int, numbers: int) -> bool:
+    """Return whether a result of so many rows of so many numbers is large enough."""
+    return rows >= 4 * ROWS and numbers >= 4 * loops.lanes_of(np.dtype(np.int16))
+
+
 @lru_cache(maxsize=64)
 def prepare(
     problem: Problem, kernels: tuple[Weights, ...], *, absolute: bool = False, offset: int = 0
@@ -113,9 +119,10 @@ def prepare(
     """Return the stencil of a problem, None where another engine has to do it."""
     if not is_possible(problem, kernels):
         return None
-    lanes = loops.lanes_of(_sums_dtype(problem, kernels))
     first, last = problem.axes
     out = problem.output_shape
-    if out[first] < 4 * ROWS or out[last] * math.prod(out[last + 1 :]) < 4 * lanes:
+    if not is_large(out[first], out[last] * math.prod(out[last + 1 :])):
         return None
-    return Stencil(problem, kernels, absolute=absolute, offset=offset)
+    found = Stencil(problem, kernels, absolute=absolute, offset=offset)
+    fits = found.field.height >= ROWS and found.field.width >= loops.lanes_of(found.field.work)
+    return found if fits else None

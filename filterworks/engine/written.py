@@ -36,12 +36,16 @@ class Written:
         What decides it.
     effort
         Multiply-adds of each use.
+    waits
+        Whether to wait while another thread writes it, rather than to do without.
     """
 
     tallies: ClassVar[dict[Any, _Tally]] = {}
 
-    def __init__(self, make: Callable[..., Loop], key: tuple[Any, ...], effort: int) -> None:
-        self._make, self._key, self._effort = make, key, effort
+    def __init__(
+        self, make: Callable[..., Loop], key: tuple[Any, ...], effort: int, *, waits: bool = False
+    ) -> None:
+        self._make, self._key, self._effort, self._waits = make, key, effort, waits
         self._tally = self.tallies.setdefault((make.__name__, key), _Tally())
 
     def loop(self) -> Loop | None:
@@ -49,8 +53,8 @@ class Written:
         tally = self._tally
         before = tally.done
         tally.done = before + self._effort
-        # Other threads go on with what there is while one writes.
-        if tally.done < _REPAYS or (before >= _REPAYS and not tally.is_ready):
+        is_written_by_another = before >= _REPAYS and not tally.is_ready
+        if tally.done < _REPAYS or (is_written_by_another and not self._waits):
             return None
         try:
             found = self._make(*self._key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -60,8 +61,8 @@ class _Frame:
     factors: tuple[tuple[int, int], ...]  # horizontal and vertical, per channel
     identifiers: bytes
     progressive: bool
-    # Whether all channels come in one scan.
-    interleaved: bool = False
+    # Where a scan that holds all channels begins; 0 if there are several.
+    only_scan: int = 0
 
 
 def holds(layout: Layout) -> bool:
@@ -87,9 +88,7 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
 
     def pages() -> Iterator[Page]:
         data = source.whole(frame.rows * frame.columns * channels)
-        # After a single scan nothing but its end looks like one: there is nothing to be looked for.
-        is_complete = frame.interleaved and data.endswith(bytes((0xFF, _EOI)))
-        yield Page(_decode(data if is_complete else data[: end_of(data)], shape, inverted))
+        yield Page(_decode(_complete(data, frame.only_scan), shape, inverted))
 
     return info, pages
 
@@ -122,8 +121,8 @@ def _head(source: Source) -> tuple[tuple[tuple[int, bytes], ...], _Frame]:
         position += length
     if frame is None:
         raise UnnamedFileError("is corrupt: its pixels begin before its size is named")
-    is_whole = source.at(position + 2, 1)[0] == len(frame.factors)
-    return tuple(kept), replace(frame, interleaved=is_whole and not frame.progressive)
+    is_only = source.at(position + 2, 1)[0] == len(frame.factors) and not frame.progressive
+    return tuple(kept), replace(frame, only_scan=position + length if is_only else 0)
 
 
 def size_of(source: Source) -> tuple[int, int]:
@@ -182,12 +181,24 @@ def _colours(kept: tuple[tuple[int, bytes], ...], frame: _Frame) -> tuple[str, b
     return ("RGB" if frame.identifiers == b"RGB" else "YCBCR"), False
 
 
-def end_of(data: bytes) -> int:
+def _complete(data: bytes, only_scan: int) -> bytes:
+    """Return the data up to the end of the image.
+
+    A single scan is looked at near its end only, if that is an end marker: inside, nothing looks like one.
+    """
+    if only_scan and data.endswith(bytes((0xFF, _EOI))):
+        with suppress(UnnamedFileError):  # another image may be behind it
+            end_of(data, max(only_scan, len(data) - _MAX_SEGMENT - 4))
+            return data
+    return data[: end_of(data)]
+
+
+def end_of(data: bytes, start: int = 2) -> int:
     """Return where the image ends: behind the end marker that is no part of a thumbnail or a scan.
 
     libjpeg fills what is missing with grey and calls it a warning, so this is what finds truncated files.
     """
-    position, scans = 2, 0
+    position, scans = start, 0
     while True:
         found = _NEXT_MARKER.search(data, position)
         if found is None:

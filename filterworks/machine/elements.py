@@ -61,10 +61,8 @@ def store_as(
 
 
 def _saturated(code: Function, work: np.dtype[Any], out: np.dtype[Any], value: str, lanes: int) -> str:
-    floats, suffix = (
-        vector_of(kind_of(work), lanes),
-        f"{f'v{lanes}' if lanes > 1 else ''}f{8 * work.itemsize}",
-    )
+    floats = vector_of(kind_of(work), lanes)
+    suffix = f"{f'v{lanes}' if lanes > 1 else ''}f{8 * work.itemsize}"
     info = np.iinfo(out)
     for bound, function in ((info.min, "maxnum"), (info.max, "minnum")):
         limit = f"{float(bound):.6e}"

@@ -131,9 +131,7 @@ def both_passes(source: DType, work: DType, out: DType, passes: Passes, lanes: i
 class _Storing:
     """Sums become the result."""
 
-    def __init__(
-        self, code: Function, dtypes: tuple[DType, DType, DType], passes: Passes, lanes: int
-    ) -> None:
+    def __init__(self, code: Function, dtypes: Dtypes, passes: Passes, lanes: int) -> None:
         self.code, self.dtypes, self.passes, self.lanes = code, dtypes, passes, lanes
         self.target = ""
 
@@ -155,9 +153,7 @@ class _Storing:
 class _Sharpening(_Storing):
     """The data with a share of what the sums leave of them; those that are cut are counted."""
 
-    def __init__(
-        self, code: Function, dtypes: tuple[DType, DType, DType], passes: Passes, lanes: int
-    ) -> None:
+    def __init__(self, code: Function, dtypes: Dtypes, passes: Passes, lanes: int) -> None:
         super().__init__(code, dtypes, passes, lanes)
         self._tally, self._amounts = Tally(code), amounts_of(code, dtypes[1])
         self._data = self._is_counted = ""

@@ -167,6 +167,9 @@ def test_a_page_that_is_held_is_filtered_in_one_piece_by_what_needs_nothing_in_b
     assert uncompiled.is_whole
     assert uncompiled.memory(page.shape, page.dtype, 1) > 16 * page.pixels.nbytes
     monkeypatch.undo()
+    assert grid(page.shape, 1, Rendering(Chain.parse("sobel"), "abs"), held=page.dtype).is_whole
+    for flat in ((31, 600_000), (170_000, 100)):  # there would be floats
+        assert not grid(flat, 1, Rendering(Chain.parse("sobel"), "abs"), held=page.dtype).is_whole
     for other in (
         f"{text},boundary=omit",
         f"{text},nan_policy=omit",

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from filterworks import kernels
+from filterworks import Chain, kernels
 from filterworks.engine import stencil, unstaged, written
 from filterworks.problem import weights
 from filterworks.request import DEFAULTS, make_request
@@ -140,3 +140,20 @@ def test_dilation():
     options = {"dilation": (3, 2)}
     made = prepared(x, [UNEVEN[:, :3]], options=options)(x)
     assert same(made, expected(x, [UNEVEN[:, :3]], dilation=(3, 2)))
+
+
+def test_a_second_thread_waits_for_the_loop():
+    x = RNG.integers(0, 256, (64, 640), np.uint8)
+    written.Written.tallies.clear()
+    one = prepared(x, [UNEVEN])
+    one._written._tally.done = 1 << 60  # somebody has begun to write
+    assert not one._written._tally.is_ready
+    assert same(one(x), expected(x, [UNEVEN]))
+
+
+def test_bytes_in_the_other_order_go_the_other_way():
+    x = RNG.integers(0, 65536, (64, 640), np.uint16)
+    whole = (slice(0, 64), slice(0, 640))
+    chain = Chain.parse("laplace")
+    assert chain.pixels(x, (0, 1), whole, absolute=True, offset=0) is not None
+    assert chain.pixels(x.astype(">u2"), (0, 1), whole, absolute=True, offset=0) is None

@@ -171,6 +171,12 @@ def test_data_behind_the_image_and_multi_picture_tables_are_left_out(tmp_path: P
     path = tmp_path / "in.jpg"
     path.write_bytes(content[:2] + segment(0xE2, b"MPF\0rest") + content[2:] + content)
     assert b"MPF\0" not in recode(path).read_bytes()
+    # Segments of the second image that look like anything.
+    odd = content[:2] + segment(0xE1, b"\xff\xfe\xff\xf0" * 9000) + content[2:]
+    path.write_bytes(content)
+    alone = load(path)[1][0].pixels
+    path.write_bytes(content + odd)
+    assert np.array_equal(load(path)[1][0].pixels, alone)
 
 
 FRAME = jpeg(Image.fromarray(PHOTO))
@@ -186,6 +192,8 @@ FRAME = jpeg(Image.fromarray(PHOTO))
         (FRAME[:-2], "is truncated: .* without an end marker"),
         (FRAME[: len(FRAME) // 2].ljust(len(FRAME), b"\0"), "without an end marker"),
         (FRAME[:2] + b"\xff\xd9", "ends before its pixels begin"),
+        (FRAME[:-2] + b"\xff\xfe\xff\xf0abc\xff\xd9", "is truncated: .* without an end marker"),
+        (FRAME[:-900] + b"\xff\xfe" + FRAME[-898:], "is truncated: .* without an end marker"),
     ],
 )
 def test_damaged(tmp_path: Path, content: bytes, message: str) -> None:
