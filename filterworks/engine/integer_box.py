@@ -55,7 +55,8 @@ def dtype_of_sums(source: np.dtype[Any], count: int) -> np.dtype[Any] | None:
 def multiplier(factor: float, most: int) -> tuple[int, int, int] | None:
     """Return a, m and s for which (sum + a)·m >> 16 >> s is the rounded product of sum and factor.
 
-    For every sum from 0 to `most`, in 16 bits but for the product; None if there are no such numbers.
+    For every sum from 0 to `most`, in 16 bits but for the product; None if no such numbers are found near
+    the factor and half of its inverse.
 
     Examples
     --------

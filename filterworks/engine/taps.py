@@ -146,8 +146,14 @@ class Correlator:
         (height, width), item = self._size, self._out.itemsize
         held = scratch("narrow", height * self._padded * item)
         loop(held, staged, constants)
-        for row in range(height):
-            ctypes.memmove(out + row * self._pitch * item, held + row * self._padded * item, width * item)
+        shape = (height, width * item)
+        np.copyto(_rows_at(out, shape, self._pitch * item), _rows_at(held, shape, self._padded * item))
+
+
+def _rows_at(place: int, shape: tuple[int, int], pitch: int) -> NDArray[np.uint8]:
+    """Return rows of bytes at an address, `pitch` bytes from one to the next."""
+    memory = (ctypes.c_uint8 * ((shape[0] - 1) * pitch + shape[1])).from_address(place)
+    return np.ndarray(shape, np.uint8, memory, strides=(pitch, 1))
 
 
 def _groups(rows: Rows, work: np.dtype[Any]) -> Iterator[list[Tap]]:

@@ -28,6 +28,8 @@ from filterworks.filters.options import Options, check_planar, keeping, prepared
 
 # Samples of window per step where every window is laid out in memory.
 _WINDOWS = 1 << 22
+# OpenCV takes two channels together in windows up to this size.
+_TOGETHER = 5
 
 
 def _odd_sizes(size: int | Sequence[int], count: int) -> tuple[int, ...]:
@@ -134,14 +136,20 @@ def _median(padded: Array, axes: tuple[int, ...], sizes: tuple[int, ...]) -> Arr
 def _opencv_median(x: Array, axes: tuple[int, int], size: int) -> Array:
     """Return the medians, the last sample repeated outside."""
     sizes = (x.shape[axes[0]], x.shape[axes[1]])
-    return filter_planes(x, axes, sizes, lambda image: np.asarray(cv2.medianBlur(image, size)), x.dtype)
+
+    def filtered(image: Array) -> Array:
+        if image.ndim == 3 and image.shape[2] == 2 and size > _TOGETHER:
+            return np.dstack([cv2.medianBlur(image[..., channel].copy(), size) for channel in range(2)])
+        return np.asarray(cv2.medianBlur(image, size))
+
+    return filter_planes(x, axes, sizes, filtered, x.dtype)
 
 
 def _nan_median(padded: Array, axes: tuple[int, ...], sizes: tuple[int, ...], omit: bool) -> Array:
     """Return the medians where some samples are NaN, a band of windows at a time."""
     windows = np.lib.stride_tricks.sliding_window_view(padded, sizes, axis=axes)
     shape = windows.shape[: padded.ndim]
-    out = np.empty(shape, padded.dtype)
+    out = np.empty(shape, compute_dtype(padded.dtype))
     rows = max(_WINDOWS // max(math.prod(shape[1:]) * math.prod(sizes), 1), 1)
     for start in range(0, shape[0], rows):
         band = windows[start : start + rows].reshape(-1, math.prod(sizes))
@@ -150,12 +158,13 @@ def _nan_median(padded: Array, axes: tuple[int, ...], sizes: tuple[int, ...], om
 
 
 def _row_medians(rows: Array, omit: bool) -> Array:
-    ordered = np.sort(rows, axis=1)  # NaN sort to the end
+    ordered = np.sort(rows.astype(compute_dtype(rows.dtype), copy=False), axis=1)  # NaN sort to the end
     count = rows.shape[1] - np.isnan(rows).sum(axis=1)
     index = np.arange(len(rows))
     upper = ordered[index, np.minimum(count // 2, rows.shape[1] - 1)]
     lower = ordered[index, np.maximum((count - 1) // 2, 0)]
-    result = lower / 2 + upper / 2
+    with np.errstate(invalid="ignore"):  # between -∞ and ∞
+        result = np.where(lower == upper, lower, lower / 2 + upper / 2)
     result[count == 0 if omit else count < rows.shape[1]] = np.nan
     return np.asarray(result)
 

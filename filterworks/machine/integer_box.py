@@ -17,7 +17,7 @@ from filterworks.machine.loops import DType, Loop, gather, unstaged
 _FLOAT = np.dtype(np.float32)
 # What is left of a line behind its whole vectors is done in vectors of so many numbers, then one by one.
 _FEW = 8
-# Numbers that fill whole lines of the cache; fewer of them stand together as a sample.
+# Numbers that fill whole lines of the cache; no more of them stand together as a sample (`field._WIDE`).
 _ALIGNED = 64
 
 

@@ -321,3 +321,21 @@ def test_ranks_outside_of_the_data_may_be_nan():
     assert np.isfinite(got[1:3, 1:3]).all()
     inside = fw.filters.median(x, 3, boundary="constant", fill_value=np.nan, nan_policy="omit")
     np.testing.assert_array_equal(inside, fw.filters.median(x, 3, boundary="omit"))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("boundary", ["symmetric", "nearest", "wrap"])
+def test_medians_of_any_number_of_channels(channels, boundary):
+    x = np.random.default_rng(1).integers(0, 256, (21, 20, channels)).astype(np.uint8)
+    for size in (3, 5, 7, 9):
+        wanted = ndimage.median_filter(x, size=(size, size, 1), mode=MODES[boundary])
+        assert np.array_equal(fw.filters.median(x, size, axes=(0, 1), boundary=boundary), wanted)
+
+
+def test_medians_of_an_even_number_are_rounded_once():
+    half = np.array([0.6235, 0.625, np.nan, 1], np.float16)
+    found = fw.filters.median(half, nan_policy="omit")
+    assert found.dtype == np.float32
+    assert found[1] == (np.float32(half[0]) + np.float32(half[1])) / 2
+    small = np.array([1e-45, 1e-45, 1e-45, np.nan, 0, 0], np.float32)
+    assert np.array_equal(fw.filters.median(small)[:2], small[:2])
