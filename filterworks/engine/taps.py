@@ -153,7 +153,7 @@ class Correlator:
 def _rows_at(place: int, shape: tuple[int, int], pitch: int) -> NDArray[np.uint8]:
     """Return rows of bytes at an address, `pitch` bytes from one to the next."""
     memory = (ctypes.c_uint8 * ((shape[0] - 1) * pitch + shape[1])).from_address(place)
-    return np.ndarray(shape, np.uint8, memory, strides=(pitch, 1))
+    return np.ndarray(shape, np.uint8, memoryview(memory).cast("B"), strides=(pitch, 1))
 
 
 def _groups(rows: Rows, work: np.dtype[Any]) -> Iterator[list[Tap]]:
