@@ -19,7 +19,7 @@ from filterworks.arguments import Array
 from filterworks.batch.check import Check
 from filterworks.batch.digests import Digest, HashedFile, digest, write_hashed
 from filterworks.batch.folders import begin_writing, identity
-from filterworks.batch.memory import MEMORY, usual_memory
+from filterworks.batch.memory import MEMORY, keep_freed_memory, usual_memory
 from filterworks.batch.overviews import overviews as add_overviews
 from filterworks.batch.render import Grid, Rendering, grid, loosened, plain, render
 from filterworks.batch.tasks import SHARES, Made, Task
@@ -80,6 +80,7 @@ class ImageTask(Task):
     def make(self, partial: str | Path) -> Made:
         """Write the filtered image to `partial`."""
         place = os.fspath(partial)
+        keep_freed_memory()
         if cv2.getNumThreads() != self.threads:
             cv2.setNumThreads(self.threads)
         scratch = Path(place).parent if is_store(self.input) or is_archive(self.input) else None
