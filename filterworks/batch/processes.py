@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import Any
 
 import cv2
@@ -22,6 +23,8 @@ from filterworks.batch.tasks import Outcome, Task, perform_all
 
 # What all processes may hold of small images together; of larger ones there is one at a time.
 _SMALL = 256 << 20
+# Seconds after which the executor has not noticed a death.
+_NOTICED = 2.0
 
 
 class Processes(Pool):
@@ -56,6 +59,20 @@ class Processes(Pool):
         self._spawned += 1
         with without_main_module(), interrupts_wait(), _one_blas_thread():
             return self._executor.submit(perform_all, tasks)
+
+    def lost(self, idle: float) -> str | None:
+        """Free the executor, if a process has died in the middle of an answer, whose rest it waits for.
+
+        Without a writer the pipe of the answers ends; the executor is broken then, as by any death.
+        """
+        # What the executor keeps to itself; while it is healthy it notices a death at once.
+        workers, answers = self._executor._processes, self._executor._result_queue  # no other way
+        found = list(workers.values()) if workers else []
+        if idle > _NOTICED and wait([one.sentinel for one in found], timeout=0):
+            for one in found:
+                one.kill()
+            answers._writer.close()  # as above
+        return None
 
     def close(self) -> None:
         """End the processes."""

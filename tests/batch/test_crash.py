@@ -5,7 +5,9 @@ import shutil
 import signal
 import socket
 import sqlite3
+import struct
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from filterworks.batch.image_job import Job
 from filterworks.batch.job import make_job
 from filterworks.batch.plan import make_worklist
+from filterworks.batch.processes import processes
 from filterworks.batch.run import run_job
 from filterworks.cli.console import Lines
 from tests.conftest import results_in, tree, wait_for_results, workers_of
@@ -161,6 +164,25 @@ def ran(photos, out, observer):
     }
     job = make_job(tables, "test", Job)
     return run_job(job, make_worklist(job), observer)
+
+
+def test_a_process_that_dies_in_the_middle_of_an_answer_is_noticed():
+    with processes(2) as pool:
+        assert pool.submit([]).result(timeout=60) == []
+        pool.submit([]).result(timeout=60)
+        # The first bytes of an answer, and the end of who was writing it.
+        os.write(pool._executor._result_queue._writer.fileno(), struct.pack("!i", 1000) + b"the rest is")
+        next(iter(pool._executor._processes.values())).kill()
+        future = pool.submit([])
+        with pytest.raises(TimeoutError):
+            future.result(timeout=1)
+        assert pool.lost(1.0) is None
+        with pytest.raises(TimeoutError):
+            future.result(timeout=1)
+        assert pool.lost(3.0) is None
+        with pytest.raises(BrokenProcessPool):
+            future.result(timeout=60)
+        assert pool.submit([]).result(timeout=60) == []
 
 
 def test_an_input_that_vanishes_after_it_was_listed_is_one_failure(photos, tmp_path):
