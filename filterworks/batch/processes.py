@@ -65,13 +65,13 @@ class Processes(Pool):
 
         Without a writer the pipe of the answers ends; the executor is broken then, as by any death.
         """
-        # What the executor keeps to itself; while it is healthy it notices a death at once.
-        workers, answers = self._executor._processes, self._executor._result_queue  # no other way
-        found = list(workers.values()) if workers else []
+        # It keeps both to itself, and notices a death at once while it is healthy.
+        executor: Any = self._executor
+        found = list((executor._processes or {}).values())
         if idle > _NOTICED and wait([one.sentinel for one in found], timeout=0):
             for one in found:
                 one.kill()
-            answers._writer.close()  # as above
+            executor._result_queue._writer.close()
         return None
 
     def close(self) -> None:
