@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -48,7 +49,11 @@ class Processes(Pool):
         try:
             return self._submit(tasks)
         except BrokenProcessPool:
-            self._executor.shutdown(wait=True)
+            executor: Any = self._executor
+            if sys.version_info < (3, 11, 5):
+                # There a task that nobody takes out of its pipe is waited for (gh-94777).
+                executor._call_queue._reader.close()
+            executor.shutdown(wait=True)
             self._executor = self._started()
             return self._submit(tasks)
 
