@@ -40,20 +40,19 @@ class Processes(Pool):
         self._spawned = 0
         with interrupts_wait():
             arguments = (_SMALL // self.workers, self._context.Lock())
-            return ProcessPoolExecutor(
+            made = ProcessPoolExecutor(
                 self.workers, mp_context=self._context, initializer=_prepare, initargs=arguments
             )
+        if sys.version_info < (3, 11, 5):
+            _let_go_of_tasks(made)
+        return made
 
     def submit(self, tasks: list[Task]) -> Future[list[Outcome]]:
         """Give tasks to one process."""
         try:
             return self._submit(tasks)
         except BrokenProcessPool:
-            executor: Any = self._executor
-            if sys.version_info < (3, 11, 5):
-                # There a task that nobody takes out of its pipe is waited for (gh-94777).
-                executor._call_queue._reader.close()
-            executor.shutdown(wait=True)
+            self._executor.shutdown(wait=True)
             self._executor = self._started()
             return self._submit(tasks)
 
@@ -82,6 +81,22 @@ class Processes(Pool):
     def close(self) -> None:
         """End the processes."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _let_go_of_tasks(executor: Any) -> None:
+    """Keep a broken executor from waiting until somebody takes a task out of its pipe (gh-94777).
+
+    The pipe's other end is closed by the thread that ends the executor, before it asks the one that
+    writes tasks to end, which closes it as well: at the same time both would.
+    """
+    queue, manager_closes = executor._call_queue, executor._call_queue.close
+
+    def close() -> None:
+        if executor._broken:
+            queue._reader.close()
+        manager_closes()
+
+    queue.close = close
 
 
 @contextmanager
