@@ -24,6 +24,9 @@ from filterworks.machine.compiler import CompilerError
 from filterworks.planner import is_traced
 from filterworks.request import DEFAULTS, make_request
 
+# Samples from which on one pass saves more than looking for it takes.
+_WORTH = 1 << 15
+
 
 def _magnitude(x: ArrayLike, smoothing: Sequence[float], axis: int | None, options: Options) -> Array:
     array, axes, settings = prepared(x, options)
@@ -52,10 +55,16 @@ def _length_at_once(
 ) -> Array | None:
     """Return √(a² + b²) of two correlations of small integers in one pass, if that can be done; same bits."""
     out = np.dtype(np.float32) if wanted is None else wanted
-    if array.dtype not in (np.uint8, np.uint16) or out not in (np.float32, array.dtype) or is_traced():
+    is_small = array.size < _WORTH
+    if (
+        is_small
+        or array.dtype not in (np.uint8, np.uint16)
+        or out not in (np.float32, array.dtype)
+        or is_traced()
+    ):
         return None
     requests = [make_request(array, one, False, {**DEFAULTS, **settings})[0] for one in taps]
-    if not is_plain_sum(requests[0]) or requests[0].method != "auto" or 0 in array.shape:
+    if not is_plain_sum(requests[0]) or requests[0].method != "auto":
         return None
     slopes = tuple(request.problem.weights for request in requests)
     found = stencil.prepare(replace(requests[0].problem, wanted=out), slopes)
