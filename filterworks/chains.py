@@ -180,9 +180,7 @@ class Chain:
         `floats`: that of integers is not rounded and saturated.
 
         The engines are chosen by the operations and the data alone, whatever was computed before: a chain
-        gives the same integers in memory, band by band, and on any machine of a cluster. Only behind several
-        means of six samples and more, whose floats are joined in another order in each band, some may be
-        rounded to the other side.
+        gives the same integers in memory, band by band, and on any machine of a cluster.
         """
         key = (x.shape, x.dtype, axes, floats) if type(x) is np.ndarray and type(axes) is tuple else None
         run = self._runs.get(key)

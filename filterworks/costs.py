@@ -20,7 +20,7 @@ from filterworks.machine.compiler import cache_directory
 
 Costs = dict[str, dict[str, float]]
 
-_VERSION = 2
+_VERSION = 3
 
 # call: per call, whatever its size. image, block, tap_call: per call of the library or loop below.
 # read, write: per byte. tap*: per multiply-add (of four bytes). point: per point and factor of two.

@@ -1,7 +1,7 @@
 """Kernels that are one or a few outer products, by compiled passes over blocks that stay in the cache.
 
 Per block: rows are combined into as many intermediate blocks as the kernel has terms, then their lines into
-the result. A factor whose weights are all equal is a moving sum and costs the same for every length.
+the result. A factor whose weights are all equal is a moving sum and costs about the logarithm of its length.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from filterworks.engine.fused import Fused
 from filterworks.engine.integer_box import IntegerBox, dtype_of_sums
 from filterworks.engine.staging import Staged
 from filterworks.engine.taps import Correlator, pattern_of
-from filterworks.machine import compiler, loops
+from filterworks.machine import box, compiler, loops
 from filterworks.problem import Problem, outer_weights
 
 IS_LOCAL = True
@@ -32,6 +32,8 @@ _MOVING, _MOVING_LINE = 6, 12
 _SINGLE_TAPS = 127
 # Taps of the rows and of the line that take as long as converting a number and rounding it.
 _BOTH = 5, 3
+# Bytes of the sums of rows that are kept, unless one vector of each is more.
+_KEPT = 1 << 20
 # Sums of integers below this are exact in single precision.
 _EXACT = 1 << 24
 
@@ -96,16 +98,17 @@ class _MovingRows:
     def __init__(
         self, field: Field, factor: Line, size: tuple[int, int], pitch: int, out: np.dtype[Any]
     ) -> None:
-        lanes = loops.lanes_of(field.work)
-        vectors = 4 if size[1] >= 4 * lanes else 1
-        self._tails = factor.size * vectors * lanes * field.work.itemsize
-        sizes = (pitch, field.pitch, *size, factor.size)
-        self._constants = _constants(sizes, float(factor[0]))
-        self._loop = loops.box_columns(field.work, out, vectors, lanes)
+        lanes = min(loops.lanes_of(field.work), 1 << (size[1].bit_length() - 1))
+        kept = sum(box.kept_sums(factor.size)) * lanes * field.work.itemsize
+        most = min(size[1] // lanes, _KEPT // kept)
+        vectors = next((n for n in (8, 4, 2) if n <= most), 1)
+        self._sums = kept * vectors
+        self._constants = _constants((pitch, field.pitch, *size), float(factor[0]))
+        self._loop = box.box_columns(field.work, out, factor.size, vectors, lanes)
 
     def __call__(self, staged: int, out: int) -> None:
         """Write the sums for staged samples."""
-        self._loop(out, staged, scratch("tails", self._tails), address(self._constants))
+        self._loop(out, staged, scratch("sums", self._sums), address(self._constants))
 
 
 class _MovingLines:
@@ -115,7 +118,7 @@ class _MovingLines:
         sizes = (field.out_pitch, field.pitch, field.height, field.width, factor.size, field.inner)
         self._constants = _constants(sizes, float(factor[0]))
         self._total = field.pitch * field.work.itemsize
-        self._loop = loops.box_line(field.work, out, loops.lanes_of(field.work))
+        self._loop = box.box_line(field.work, out, loops.lanes_of(field.work))
 
     def __call__(self, rows: int, out: int) -> None:
         """Write the sums for rows of samples."""
@@ -130,7 +133,7 @@ def _rows_pass(
     field: Field, factor: Line, size: tuple[int, int], pitch: int, out: np.dtype[Any], *, writes: bool
 ) -> Callable[[int, int], None]:
     """Return what combines rows into those of one term, or of the result."""
-    if is_moving(factor, field.rows.stride, field.rows.dilation) and size[1] >= loops.lanes_of(field.work):
+    if is_moving(factor, field.rows.stride, field.rows.dilation):
         return _MovingRows(field, factor, size, pitch, out)
     taps = [[(field.row_offset(0, tap), weight)] for tap, weight in enumerate(factor.tolist())]
     shift, pattern = field.rows.stride * field.pitch, pattern_of(field, factor.size, 1) if writes else None
@@ -290,9 +293,9 @@ def work(problem: Problem) -> dict[str, float]:
 def _step_work(problem: Problem) -> dict[str, float]:
     if precision(problem).kind != "f":
         # Kept for the problem itself: nothing is compiled before it is run.
-        box = (_plane if problem.is_remembered else _made)(problem)
-        if isinstance(box, IntegerBox):
-            return box.work()
+        made = (_plane if problem.is_remembered else _made)(problem)
+        if isinstance(made, IntegerBox):
+            return made.work()
     field = _field(problem)
     found = {"block": 2.0 * field.block_count, **field.bytes_moved(problem.out)}
     fused = _fused(field)
@@ -313,7 +316,7 @@ def _step_work(problem: Problem) -> dict[str, float]:
                 numbers *= field.staged / field.width if field.line.position is not None else 1.0
             least = _MOVING if kind == "rows" else _MOVING_LINE
             if is_moving(factor, axis.stride, axis.dilation, least):
-                name, amount = (f"sum_{kind}", 1.0 if kind == "rows" else float(axis.taps.bit_length()))
+                name, amount = (f"sum_{kind}", axis.taps.bit_length() / (6.0 if kind == "rows" else 1.0))
             else:
                 name, amount = f"tap_{kind}", float(axis.taps)
             found[name] = found.get(name, 0.0) + numbers * amount

@@ -29,7 +29,14 @@ def filtered(command, tmp_path, text, *options):
 
 
 @pytest.mark.parametrize("boundary", ["constant", "nearest", "symmetric", "mirror", "wrap", "omit"])
-@pytest.mark.parametrize("text", ["gaussian:sigma=[1,2,0.7],boundary={}", "mean:size=[4,3,5],boundary={}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gaussian:sigma=[1,2,0.7],boundary={}",
+        "mean:size=[4,3,5],boundary={}",
+        "mean:size=7 | mean:size=[6,9,8],boundary={}",
+    ],
+)
 def test_blocks_equal_the_whole(command, tmp_path, small, text, boundary):
     text = text.format(boundary)
     tifffile.imwrite(tmp_path / "in.tif", STACK, rowsperstrip=7, compression="zlib", photometric="minisblack")
