@@ -119,7 +119,7 @@ def _job(ledger: Ledger, signature: str) -> AnyJob | str:
     """Return the job that a signature stands for, or why there is none."""
     recipe = ledger.recipe(signature)
     if recipe is None:
-        return "its ledger is of an older version and does not hold how it was made"
+        return "the ledger does not hold how it was made"
     tables = {**recipe, "input": {**recipe["input"], "paths": ["-"]}}
     tables["output"] = {**recipe["output"], "path": "-"}
     try:

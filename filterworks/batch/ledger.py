@@ -14,25 +14,21 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import socket
-import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 
-from filterworks.errors import JobError, LedgerError, NoSpaceError
+from filterworks.batch.database import Database, from_sql, to_sql
+from filterworks.errors import JobError, LedgerError
 
-NAME = ".filterworks.sqlite"
 # What is said of inputs that kill those who read them.
 SET_ASIDE = "set aside: its worker died each of"
-_VERSION = 2
 # A run on another machine that has not been heard of for so many seconds is dead.
 _SILENT = 300.0
 _SCHEMA = """
@@ -49,27 +45,6 @@ CREATE TABLE IF NOT EXISTS objects (output TEXT PRIMARY KEY, input_tag TEXT, out
 CREATE TABLE IF NOT EXISTS lineage (id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS crashes (target TEXT PRIMARY KEY);
 """
-# What ledgers of version 1 lack.
-_ADDED = {
-    "results": ("input_hash TEXT", "worker TEXT", "version TEXT"),
-    "runs": ("workers INTEGER", "done INTEGER", "failed INTEGER", "skipped INTEGER", "rate REAL"),
-}
-
-
-def to_sql(path: str) -> str | bytes:
-    """Return a path as SQLite can hold it: text, or bytes where the name is not valid Unicode."""
-    if path.isascii():
-        return path
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return path
-
-
-def from_sql(value: str | bytes) -> str:
-    """Return the path that :func:`to_sql` stored."""
-    return os.fsdecode(value) if isinstance(value, bytes) else value
 
 
 class Record(NamedTuple):
@@ -148,89 +123,10 @@ class Living:
 _FIELDS = Record._fields
 
 
-class Ledger:
-    """The record of one output folder.
+class Ledger(Database):
+    """The record of one output folder: the database `NAME` in it, and what it is asked and told."""
 
-    Parameters
-    ----------
-    folder
-        Where the results lie; the ledger is the file `NAME` in it.
-    create
-        Whether to make it; otherwise a missing ledger reads as empty and is not written.
-    shown
-        What people call the place of the results, where it is not the folder.
-
-    Raises
-    ------
-    JobError
-        If the file is not a ledger, or comes from a newer version.
-    """
-
-    def __init__(self, folder: Path, *, create: bool, shown: str | None = None) -> None:
-        self.path, self.shown = folder / NAME, shown or str(folder)
-        self._connection: sqlite3.Connection | None = None
-        if not create and not os.path.exists(self.path):  # noqa: PTH110  # a folder out of reach has none
-            return
-        if create and not os.access(folder, os.W_OK | os.X_OK):
-            raise JobError([f"{folder}: cannot be written: {_refusal(folder)}"])
-        try:
-            # A reader too must be able to roll back what a killed run left half-committed.
-            address = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
-            self._connection = sqlite3.connect(address, uri=True, timeout=30, isolation_level=None)
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
-                raise JobError([f"{self.path}: was written by a newer filterworks; use that, or another OUT"])
-            if create:
-                self._make(version)
-            elif version == 0 and not self._connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
-                self.close()
-            elif version == 0:
-                raise JobError([f"{self.path}: is not a ledger of filterworks"])
-            else:
-                self._connection.executescript(_as_current(version) + "PRAGMA query_only=1;")
-        except sqlite3.Error as error:
-            raise JobError([str(self._broken(error))]) from None
-
-    def _make(self, version: int) -> None:
-        """Make the tables, or give those of an older version what they lack."""
-        assert self._connection is not None  # noqa: S101  # called with an open one
-        lacking = _ADDED if version == 1 else {}
-        changes = "".join(
-            f"ALTER TABLE {table} ADD COLUMN {column};" for table, new in lacking.items() for column in new
-        )
-        # All or nothing: a run that is killed in between leaves an empty file.
-        self._connection.executescript(
-            f"BEGIN IMMEDIATE; {changes} {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;"
-        )
-
-    def _broken(self, error: sqlite3.Error) -> LedgerError:
-        is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-        return (NoSpaceError if is_full else LedgerError)(f"{self.path}: the ledger cannot be used: {error}")
-
-    @property
-    def exists(self) -> bool:
-        """Whether anything has been recorded here."""
-        return self._connection is not None
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        if self._connection is None:
-            return []
-        try:
-            return self._connection.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise self._broken(error) from None
+    schema = _SCHEMA
 
     def find(self, output: str) -> Record | None:
         """Return what is recorded for an output (its path inside the folder), or None."""
@@ -265,19 +161,14 @@ class Ledger:
 
     def recipe(self, signature: str) -> dict[str, Any] | None:
         """Return the tables of the job that a signature stands for, or None if nobody recorded it."""
-        try:
-            rows = self._rows("SELECT recipe FROM recipes WHERE signature = ?", (to_sql(signature),))
-        except LedgerError:
-            return None  # a ledger of version 1 has none
+        rows = self._rows("SELECT recipe FROM recipes WHERE signature = ?", (to_sql(signature),))
         recipe: dict[str, Any] | None = json.loads(rows[0][0]) if rows else None
         return recipe
 
     def keep_recipe(self, signature: str, recipe: dict[str, Any]) -> None:
         """Record what a signature stands for."""
-        assert self._connection is not None  # noqa: S101  # only a created ledger is written
-        with self._writing() as connection:
-            values = (to_sql(signature), json.dumps(recipe))
-            connection.execute("INSERT OR REPLACE INTO recipes VALUES (?, ?)", values)
+        values = (to_sql(signature), json.dumps(recipe))
+        self._write("INSERT OR REPLACE INTO recipes VALUES (?, ?)", [values])
 
     def set_aside(self) -> list[Record]:
         """Return the records of inputs that kill those who read them."""
@@ -320,29 +211,6 @@ class Ledger:
         # Where two machines work in turns, which of their records is the later one is told by this alone.
         now = _now("microseconds")
         self._write(statement, ((*_values(record), now) for record in records))
-
-    def _write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        with self._writing() as connection:
-            connection.executemany(statement, rows)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Provide a transaction: all of it is on the disk afterwards, or nothing."""
-        assert self._connection is not None  # noqa: S101  # only a created ledger is written
-        connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                if connection.in_transaction:  # where the disk is full SQLite has done it
-                    connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise self._broken(error) from None
 
     def found(self) -> None:
         """Give a ledger its lineage, by which its copies are known."""
@@ -436,16 +304,6 @@ class Ledger:
         return [(from_sql(worker), int(count)) for worker, count in self._rows(query, (since,))]
 
 
-def _as_current(version: int) -> str:
-    """Return SQL after which a ledger of an older version reads like one of this; the file stays as it is."""
-    lacking = _ADDED if version < _VERSION else {}
-    nulls = {table: ", ".join(f"NULL AS {one.split()[0]}" for one in new) for table, new in lacking.items()}
-    return "".join(
-        f"CREATE TEMP VIEW {table} AS SELECT *, {columns} FROM main.{table};"  # noqa: S608  # our own names
-        for table, columns in nulls.items()
-    )
-
-
 def is_living(pid: int, created: float, host: str, beat: float) -> bool:
     """Return whether a run is alive: here its process is; elsewhere it has been heard of lately."""
     return _is_alive(pid, created) if host == socket.gethostname() else time.time() - beat < _SILENT
@@ -457,12 +315,6 @@ def _is_alive(pid: int, created: float) -> bool:
         return abs(psutil.Process(pid).create_time() - created) < 2
     except psutil.Error:
         return False
-
-
-def _refusal(folder: Path) -> str:
-    """Return why a folder cannot be written."""
-    is_fixed = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
-    return "read-only file system" if is_fixed else "permission denied"
 
 
 def _values(record: Record) -> list[Any]:

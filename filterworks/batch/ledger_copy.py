@@ -27,7 +27,7 @@ def check(copy: Path, shown: str) -> None:
     Raises
     ------
     JobError
-        If it is none, or comes from a newer version.
+        If it is none, or comes from another version.
     """
     try:
         with closing(sqlite3.connect(copy)) as connection:

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
 
-from filterworks.batch.ledger import NAME, Ledger, Living, Progress, to_sql
+from filterworks.batch.database import NAME, to_sql
+from filterworks.batch.ledger import Ledger, Living, Progress
 from filterworks.batch.ledger_copy import check, lineage, merge, snapshot
 from filterworks.batch.lock import Lock
 from filterworks.batch.places import Place

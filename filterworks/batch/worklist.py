@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filterworks.batch.ledger import from_sql, to_sql
+from filterworks.batch.database import from_sql, to_sql
 from filterworks.batch.names import look
 from filterworks.batch.places import LocalPlace, Place
 from filterworks.files.urls import is_url

@@ -1,5 +1,6 @@
 """The batch with real files, real processes and a real cluster."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -434,7 +435,7 @@ def test_an_unreachable_cluster_is_one_line(photos, tmp_path, command, monkeypat
     assert len(result.err.splitlines()) == 1
 
 
-def test_a_broken_or_newer_ledger_is_one_line(photos, tmp_path, command):
+def test_what_is_no_ledger_of_ours_is_refused_in_one_line(photos, tmp_path, command):
     out = tmp_path / "out"
     out.mkdir()
     (out / ".filterworks.sqlite").write_bytes(b"no database at all" * 100)
@@ -442,11 +443,17 @@ def test_a_broken_or_newer_ledger_is_one_line(photos, tmp_path, command):
     assert result.code == 2
     assert "ledger cannot be used" in result.err
     (out / ".filterworks.sqlite").unlink()
-    with sqlite3.connect(out / ".filterworks.sqlite") as database:
-        database.execute("PRAGMA user_version=99")
-    database.close()
-    result = command("status", out)
-    assert "newer filterworks" in result.err
+    for change, reason in (
+        ("CREATE TABLE theirs (id)", "is not a ledger of filterworks"),
+        ("PRAGMA user_version=99", "was written by another version of filterworks"),
+    ):
+        with contextlib.closing(sqlite3.connect(out / ".filterworks.sqlite")) as database, database:
+            database.execute(change)
+        before = (out / ".filterworks.sqlite").read_bytes()
+        for arguments in (("status", out), ("images", photos, "-o", out, "-f", "sobel")):
+            result = command(*arguments)
+            assert (result.code, reason in result.err) == (2, True), result.err
+        assert (out / ".filterworks.sqlite").read_bytes() == before
 
 
 def test_a_run_killed_before_its_ledger_holds_anything_is_forgotten(photos, tmp_path, command):
