@@ -26,8 +26,8 @@ from filterworks.problem import Problem, outer_weights
 
 IS_LOCAL = True
 
-# From so many equal weights on, a moving sum of rows, or along lines, is cheaper than multiply-adds.
-_MOVING, _MOVING_LINE = 6, 12
+# From so many equal weights on, a moving sum of rows, or along lines alone, is cheaper than multiply-adds.
+_MOVING, _MOVING_LINE = 48, 32
 # More terms than this are added up in double precision: equal samples make rounding systematic.
 _SINGLE_TAPS = 127
 # Taps of the rows and of the line that take as long as converting a number and rounding it.
@@ -202,9 +202,7 @@ def _fused(field: Field) -> Fused | None:
     if len(terms) != 1 or rows.position is None or line.position is None:
         return None
     factors = terms[0][rows.position], terms[0][line.position]
-    if is_moving(factors[0], rows.stride, rows.dilation):
-        return None
-    if is_moving(factors[1], line.stride, line.dilation, _MOVING_LINE):
+    if is_moving(factors[0], rows.stride, rows.dilation) or is_moving(factors[1], line.stride, line.dilation):
         return None
     fused = Fused(field.problem, factors)
     return fused if fused.is_possible else None

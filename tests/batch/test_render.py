@@ -83,7 +83,7 @@ def test_reusing_the_pixels_changes_nothing(small, range_):
     "kernel:weights=[[1,2,4],[0,3,-5]],boundary={0}",
     "median:size=3,boundary={0} | unsharp_mask:sigma=1,boundary={0}",
     "gaussian:sigma=1,boundary={0} | sobel",
-    "mean:size=7,boundary={0} | mean:size=[19,30],boundary={0}",
+    "mean:size=7,boundary={0} | mean:size=[50,70],boundary={0}",
 ])  # fmt: skip
 def test_bands_equal_the_whole(small, text, boundary, dtype):
     pixels = COLOUR.astype(dtype) * (257 if dtype == "uint16" else 1)

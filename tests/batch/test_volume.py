@@ -34,7 +34,7 @@ def filtered(command, tmp_path, text, *options):
     [
         "gaussian:sigma=[1,2,0.7],boundary={}",
         "mean:size=[4,3,5],boundary={}",
-        "mean:size=7 | mean:size=[6,9,8],boundary={}",
+        "mean:size=7 | mean:size=[9,50,60],boundary={}",
     ],
 )
 def test_blocks_equal_the_whole(command, tmp_path, small, text, boundary):
