@@ -27,7 +27,7 @@ from filterworks.problem import Problem, outer_weights
 IS_LOCAL = True
 
 # From so many equal weights on, a moving sum of rows, or along lines alone, is cheaper than multiply-adds.
-_MOVING, _MOVING_LINE = 48, 32
+_MOVING, _MOVING_LINE = 48, 24
 # More terms than this are added up in double precision: equal samples make rounding systematic.
 _SINGLE_TAPS = 127
 # Taps of the rows and of the line that take as long as converting a number and rounding it.
@@ -112,17 +112,18 @@ class _MovingRows:
 
 
 class _MovingLines:
-    """The moving sum along the lines; the samples are used up."""
+    """The moving sum along the lines."""
 
     def __init__(self, field: Field, factor: Line, out: np.dtype[Any]) -> None:
-        sizes = (field.out_pitch, field.pitch, field.height, field.width, factor.size, field.inner)
+        sizes = field.out_pitch, field.pitch, field.height, field.width
         self._constants = _constants(sizes, float(factor[0]))
-        self._total = field.pitch * field.work.itemsize
-        self._loop = box.box_line(field.work, out, loops.lanes_of(field.work))
+        levels, room = len(box.kept_sums(factor.size)), box.line_room(factor.size, field.inner)
+        self._sums = levels * room * field.work.itemsize
+        self._loop = box.box_line(field.work, out, factor.size, field.inner, loops.lanes_of(field.work))
 
     def __call__(self, rows: int, out: int) -> None:
         """Write the sums for rows of samples."""
-        self._loop(out, rows, scratch("total", self._total), address(self._constants))
+        self._loop(out, rows, scratch("sums", self._sums), address(self._constants))
 
 
 def _constants(sizes: tuple[int, ...], factor: float) -> NDArray[np.int64]:
