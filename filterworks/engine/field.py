@@ -26,9 +26,13 @@ from filterworks.threads import usable_threads
 _WIDE = 64
 # Bytes of staged samples, so that a block and what is made of it stay in the second-level cache.
 _STAGED = 3 << 18
+# What a block for a high kernel may grow to, as it repeats less: then the memory is what takes the time.
+_STAGED_HIGH = 6 << 20
+# Windows that a block is high and wide at least.
+_HIGH = 4
 # Numbers of a line that are staged at a time: small integers grow when they are staged, and tall blocks
 # repeat less; of wider numbers whole lines are read and written faster than parts.
-_CHUNK_OF_SMALL, _CHUNK = 1 << 11, 1 << 16
+_CHUNK_OF_SMALL, _CHUNK, _LEAST_CHUNK = 1 << 11, 1 << 16, 1 << 8
 # Multiply-adds (or samples times this) below which a second thread costs more than it brings.
 _WORTH_A_THREAD, _WORTH_A_BLOCK = 4e6, 1.5e6
 _COPY_WEIGHT = 8.0
@@ -149,10 +153,11 @@ class Field:
 
     def _lay_out(self) -> None:
         line, rows, lanes = self.line, self.rows, loops.lanes_of(self.work)
-        chunk = _CHUNK
+        high = _STAGED_HIGH // (_HIGH + 1) // rows.span // self.work.itemsize
+        chunk = min(_CHUNK, max(high, _LEAST_CHUNK))
         if self.problem.dtype.itemsize <= 2:
             chunk = min(max(_STAGED // (rows.out + rows.span) // self.work.itemsize, _CHUNK_OF_SMALL), chunk)
-        columns = even(line.out, max(chunk // (line.stride * self.inner), 4 * line.span // line.stride))
+        columns = even(line.out, max(chunk // (line.stride * self.inner), _HIGH * line.span // line.stride))
         self.columns = columns
         self.width = columns * self.inner
         staged = (columns - 1) * line.stride + line.span
@@ -161,7 +166,7 @@ class Field:
         # Loops may read and write a vector beyond a row, and as many as the stride when they sort it.
         self.pitch = -(-self.part * line.stride // lanes) * lanes + (1 + line.stride) * lanes
         per_row = self.pitch * self.work.itemsize * self.plane_taps
-        height = max(_STAGED // per_row - rows.span, 4 * rows.span, 8) // rows.stride
+        height = max(_STAGED // per_row - rows.span, _HIGH * rows.span, 8) // rows.stride
         threads = usable_threads()
         if threads > 1 and self.is_large:
             height = min(height, max(-(-rows.out // (2 * threads)), 8))
