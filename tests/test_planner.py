@@ -109,3 +109,15 @@ def test_the_engine_of_parts_is_that_of_the_whole_also_for_kernels_longer_than_a
         fw.convolve(np.ones(5000), taps, mode="valid")
     first, second = (plan.engine for _, plan in trace.steps)
     assert first == second
+
+
+@pytest.mark.parametrize("channels", [5, 64])
+def test_planes_of_many_channels_are_not_gathered_one_by_one(channels):
+    x = np.ones((200, 300, channels), np.float32)
+    estimates = []
+    for data in (x, x[..., :3]):
+        with tracing() as trace:
+            fw.correlate(data, [[1, 2, 4], [0, 3, -5], [7, 1, 1]], axes=(0, 1))
+        ((_, plan),) = trace.steps
+        estimates.append(plan.estimates["opencv"] / data.size)
+    assert estimates[0] > 1.5 * estimates[1]

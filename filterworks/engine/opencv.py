@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filterworks.arguments import Array
-from filterworks.engine.planes import border, filter_axis, filter_planes, is_thin, readable, too_large
+from filterworks.engine.planes import (
+    border,
+    filter_axis,
+    filter_planes,
+    gathering,
+    is_thin,
+    readable,
+    too_large,
+)
 from filterworks.problem import Problem
 
 IS_LOCAL = True
@@ -61,7 +69,7 @@ def work(problem: Problem) -> dict[str, float]:
         "image": float(blocks * _images(problem)),
         f"{kind}sample{bits}": samples * blocks,
         f"{kind}tap{bits}": samples * problem.weights.nonzero,
-        "convert": samples if problem.dtype != problem.work else 0.0,
+        "convert": samples * ((problem.dtype != problem.work) + gathering(problem)),
     }
 
 

@@ -22,6 +22,8 @@ _BORDERS = {
 _CHANNELS = 4
 _THIN = 16
 _COUNTABLE = 1 << 31
+# Bytes between neighbours of a plane beyond which gathering it takes no longer, and those per conversion.
+_APART, _CONVERTED = 256, 4
 
 
 def readable(x: Array, work: np.dtype[Any]) -> Array:
@@ -79,6 +81,14 @@ def filter_planes(
     for index in np.ndindex(planes.shape[:-2]):
         targets[index] = filter_image(np.ascontiguousarray(planes[index]))[:rows, :columns]
     return out
+
+
+def gathering(problem: Problem) -> float:
+    """Return what gathering planes whose samples lie apart takes, in conversions per sample."""
+    inner = math.prod(problem.shape[problem.axes[-1] + 1 :])
+    if len(problem.axes) == 1 or inner == 1 or (problem.axes == (0, 1) and inner <= _CHANNELS):
+        return 0.0
+    return min(inner * problem.work.itemsize, _APART) / _CONVERTED
 
 
 def too_large(problem: Problem) -> str | None:
