@@ -26,8 +26,9 @@ from filterworks.problem import Problem, outer_weights
 
 IS_LOCAL = True
 
-# From so many equal weights on, a moving sum of rows, or along lines alone, is cheaper than multiply-adds.
-_MOVING, _MOVING_LINE = 48, 24
+# From so many equal weights on, a moving sum is cheaper than multiply-adds. One number for rows and lines,
+# and for both passes at once: which of these it will be depends on the data's size, and the bits must not.
+_MOVING = 40
 # More terms than this are added up in double precision: equal samples make rounding systematic.
 _SINGLE_TAPS = 127
 # Taps of the rows and of the line that take as long as converting a number and rounding it.
@@ -146,7 +147,7 @@ def _lines_pass(
 ) -> Callable[[int, int], None]:
     """Return what combines the samples of lines, all terms together."""
     line = field.line
-    if len(factors) == 1 and is_moving(factors[0], line.stride, line.dilation, _MOVING_LINE):
+    if len(factors) == 1 and is_moving(factors[0], line.stride, line.dilation):
         return _MovingLines(field, factors[0], out)
     taps = [
         (term * apart + field.column_offset(tap), weight)
@@ -313,8 +314,7 @@ def _step_work(problem: Problem) -> dict[str, float]:
             numbers = field.numbers * field.work.itemsize / 4
             if kind == "rows":
                 numbers *= field.staged / field.width if field.line.position is not None else 1.0
-            least = _MOVING if kind == "rows" else _MOVING_LINE
-            if is_moving(factor, axis.stride, axis.dilation, least):
+            if is_moving(factor, axis.stride, axis.dilation):
                 name, amount = (f"sum_{kind}", axis.taps.bit_length() / (6.0 if kind == "rows" else 1.0))
             else:
                 name, amount = f"tap_{kind}", float(axis.taps)

@@ -174,7 +174,7 @@ class _Line:
 
 def _chunk(reach: int) -> int:
     """Return how many numbers of a line are summed at a time: that they stay in the cache, or pay."""
-    return max(_CHUNK, 4 * reach // _SPARE * _SPARE)
+    return max(_CHUNK, (4 * reach if reach < 1 << 17 else reach) // _SPARE * _SPARE)
 
 
 def _parts(size: int) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from scipy import ndimage, signal
 
 import filterworks as fw
 from filterworks import convolution
-from filterworks.engine import ENGINES, field
+from filterworks.engine import ENGINES, field, separable, written
 from filterworks.errors import EngineError
 from filterworks.machine import loops
 from filterworks.problem import weights
@@ -116,6 +116,36 @@ def test_direct_parts_equal_the_whole_to_the_last_bit(rows, columns, high, wide,
         part = whole[top : top + rows + kernel.shape[0] - 1, left : left + columns + kernel.shape[1] - 1]
         got = fw.correlate(part, kernel, mode="valid", method=method)
         np.testing.assert_array_equal(got, full[top : top + got.shape[0], left : left + got.shape[1]])
+
+
+@pytest.mark.parametrize("sizes", [(30, 30), (9, 47), (1, 39), (40, 1), (50, 30), (30, 50)])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_boxes_give_the_same_bits_however_often_and_wherever_they_are_cut(sizes, channels, monkeypatch):
+    # One pass takes over from two after some calls, where there is room for its tiles; what is narrow is a line.
+    x = RNG.random((200, 300, *channels)).astype(np.float32)
+    box, options = np.ones(sizes), {"axes": (0, 1), "mode": "valid", "method": "separable"}
+    results = []
+    for repays in (1 << 60, 1):
+        monkeypatch.setattr(written, "_REPAYS", repays)
+        monkeypatch.setattr(written.Written, "tallies", {})
+        separable._plane.cache_clear()
+        convolution._recall.cache_clear()
+        results += [fw.correlate(x, box, **options) for _ in range(2)]
+    for got in results[1:]:
+        np.testing.assert_array_equal(got, results[0])
+    for height, width in ((sizes[0] + 2, 200), (150, sizes[1] + 2)):
+        got = fw.correlate(x[40 : 40 + height, 30 : 30 + width], box, **options)
+        np.testing.assert_array_equal(got, results[0][40 : 40 + got.shape[0], 30 : 30 + got.shape[1]])
+
+
+@pytest.mark.parametrize("size", [24, 39, 40, 64])
+@pytest.mark.parametrize("axes", [(0,), (0, 2)])
+def test_boxes_of_rows_are_those_of_lines_where_little_stands_behind_them(size, axes):
+    x = RNG.random((90, 30, 70)).astype(np.float32)
+    box = np.ones((size, 7)[: len(axes)])
+    whole = fw.correlate(x, box, axes=axes, mode="valid", method="separable")
+    part = fw.correlate(x[:, 10:12, 20:40], box, axes=axes, mode="valid", method="separable")
+    np.testing.assert_array_equal(part, whole[:, 10:12, 20 : 20 + part.shape[2]])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
