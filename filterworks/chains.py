@@ -84,7 +84,8 @@ def step(name: str, parameters: Parameters) -> Step:
 def parse_step(text: str) -> Step:
     """Return the step written as ``name`` or ``name:key=value,key=value``.
 
-    Values are JSON (``2``, ``0.5``, ``[1,2]``, ``true``, ``null``) or else plain text.
+    Values are JSON (``2``, ``0.5``, ``[1,2]``, ``true``, ``null``), numbers such as ``.5`` and ``5.``, or
+    else plain text.
 
     Examples
     --------

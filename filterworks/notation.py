@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from filterworks.errors import ArgumentError, unknown
@@ -13,6 +14,13 @@ from filterworks.errors import ArgumentError, unknown
 Operation = TypeVar("Operation")
 # Text that needs no quotes: nothing in it has a meaning of its own in a chain.
 _BARE = re.compile(r'[^\s,|()\[\]"=]+')
+# Numbers that JSON does not know, alone or in lists: .5 and 5. and +5.
+_NUMBERS = re.compile(r"[\d\s.,eE+\-\[\]]+")
+_NO_JSON = (
+    (re.compile(r"(?<![\w.])\+(?=[\d.])"), ""),
+    (re.compile(r"(?<![\w.])\.(?=\d)"), "0."),
+    (re.compile(r"(?<![\w.])(\d+)\.(?![\d.])"), r"\1.0"),
+)
 
 
 def named(name: str, operations: Mapping[str, Operation]) -> Operation:
@@ -77,10 +85,15 @@ def _written(value: Any) -> str:
 
 
 def _parsed(text: str) -> Any:
-    try:
+    with suppress(ValueError, RecursionError):
         return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+    if _NUMBERS.fullmatch(text):
+        number = text
+        for written, known in _NO_JSON:
+            number = written.sub(known, number)
+        with suppress(ValueError, RecursionError):
+            return json.loads(number)
+    return text
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -62,6 +63,20 @@ def test_text_and_chain_are_two_spellings(text):
     assert fw.Chain.parse(str(chain)) == chain
     assert pickle.loads(pickle.dumps(chain)) == chain
     assert hash(chain) == hash(fw.Chain.parse(str(chain)))
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [(".5", 0.5), ("5.", 5), ("+5", 5), ("+.5e1", 5), ("[.5,1.]", (0.5, 1)), ("-.0", 0)],
+)
+def test_numbers_may_be_written_short(text, same):
+    assert parse_step(f"gaussian:sigma={text}") == step("gaussian", {"sigma": same})
+
+
+@pytest.mark.parametrize("text", [".", "1..2", "1.2.3", "..5", "--5", "[.5", "1-2"])
+def test_what_is_no_number_is_refused_as_it_was_written(text):
+    with pytest.raises(ArgumentError, match=re.escape(text)):
+        fw.Chain.parse(f"gaussian:sigma={text}").check()
 
 
 @settings(max_examples=200, deadline=None)

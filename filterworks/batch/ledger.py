@@ -310,9 +310,13 @@ def is_living(pid: int, created: float, host: str, beat: float) -> bool:
 
 
 def _is_alive(pid: int, created: float) -> bool:
-    """A process with that number and that time of birth exists (numbers are used again)."""
+    """A process with that number and that time of birth exists (numbers are used again).
+
+    One that has ended and that nobody has waited for (killed in a container without an init) is dead.
+    """
     try:
-        return abs(psutil.Process(pid).create_time() - created) < 2
+        process = psutil.Process(pid)
+        return abs(process.create_time() - created) < 2 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

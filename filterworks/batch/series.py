@@ -62,7 +62,9 @@ class SeriesTask(Task):
         with place.open("wb") as file:
             hashed = _Hashed(file)
             details = self.filter_into(place, hashed)
-            written = hashed.hash.hexdigest() if file.tell() == hashed.size else None
+            file.flush()
+            # Parquet is written under the file's name, past its hash.
+            written = hashed.hash.hexdigest() if place.stat().st_size == hashed.size else None
         return Made(digest=written, details=details)
 
     def filter_into(self, place: Path, file: Sink) -> dict[str, Any]:

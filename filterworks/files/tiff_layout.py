@@ -24,8 +24,9 @@ COMPRESSIONS = {
     LZW: "LZW", JPEG: "JPEG", DEFLATE: "deflate", ADOBE_DEFLATE: "deflate", PACKBITS: "PackBits",
     LZMA: "LZMA", ZSTD: "zstd",
 }  # fmt: skip
-MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, SEPARATED, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
-BASE_SAMPLES = {MIN_IS_WHITE: 1, MIN_IS_BLACK: 1, RGB: 3, PALETTE: 1, SEPARATED: 4, YCBCR: 3, CIELAB: 3}
+MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6
+# Not CIELAB: its a* and b* are signed samples beside an unsigned L*, and no other format holds them.
+BASE_SAMPLES = {MIN_IS_WHITE: 1, MIN_IS_BLACK: 1, RGB: 3, PALETTE: 1, SEPARATED: 4, YCBCR: 3}
 _DTYPES = {
     **{(1, bits): f"u{bits // 8}" for bits in (8, 16, 32, 64)},
     **{(2, bits): f"i{bits // 8}" for bits in (8, 16, 32, 64)},

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import skimage.data
 from PIL import Image
@@ -18,7 +19,7 @@ from filterworks.batch.database import NAME
 from filterworks.batch.image_job import Job
 from filterworks.batch.job import make_job
 from filterworks.batch.kinds import make_any_job
-from filterworks.batch.ledger import Ledger, Record
+from filterworks.batch.ledger import Ledger, Record, is_living
 from filterworks.batch.ledger_copy import merge, snapshot
 from tests.conftest import pixels, tree, wait_for_results
 
@@ -191,6 +192,15 @@ def test_status_from_another_terminal_is_live(tmp_path, process, command):
     shown = command("status", tmp_path / "out").out
     assert "left of 40; " in shown
     assert " files/s, " in shown
+
+
+def test_a_process_that_ended_and_that_nobody_waited_for_is_dead(process):
+    child = process("--version")
+    created, host = psutil.Process(child.pid).create_time(), socket.gethostname()
+    assert is_living(child.pid, created, host, time.time())
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
+    assert not is_living(child.pid, created, host, time.time())
 
 
 def test_an_audit_of_a_sound_folder(photos, tmp_path, command):

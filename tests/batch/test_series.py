@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import zstandard
 from scipy import ndimage
 
 from filterworks.files.tables import plain, text
@@ -507,6 +508,23 @@ def test_parquet_keeps_its_other_columns(tmp_path, command):
     assert (
         command("series", tmp_path / "a.parquet", "-o", tmp_path / "c.csv", "-f", "mean:window=5").code == 1
     )
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.zst", ".parquet"])
+def test_results_of_every_kind_are_intact_and_not_made_again(tmp_path, command, suffix):
+    path = tmp_path / f"a{suffix}"
+    frame = pl.DataFrame({"n": range(50), "x": [float(i * i) for i in range(50)]})
+    data = frame.write_csv().encode()
+    if suffix == ".parquet":
+        frame.write_parquet(path)
+    else:
+        pack = {".csv": bytes, ".csv.gz": gzip.compress, ".csv.zst": zstandard.compress}[suffix]
+        path.write_bytes(pack(data))
+    arguments = ("series", path, "-o", tmp_path / "out", "-f", "mean:window=3", "--json")
+    assert len(command(*arguments).json["done"]) == 1
+    assert len(command(*arguments).json["skipped"]) == 1
+    audited = command("audit", tmp_path / "out", "--sample", "100%", "--json")
+    assert (audited.code, audited.json["intact"], audited.json["recomputed"]) == (0, 1, 1), audited.out
 
 
 def test_standard_input_and_output(station, tmp_path):

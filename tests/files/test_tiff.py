@@ -308,6 +308,7 @@ def test_a_tiff_made_by_hand(tmp_path: Path) -> None:
         ),
         ({"t258": 12}, 0, r"samples of 12 bits \(integer\), which is not supported"),
         ({"t339": 6, "t258": 64}, 0, r"64 bits \(complex\), which is not supported"),
+        ({"t262": 8}, 0, r"\(photometric interpretation 8\) that is not supported"),  # signed beside unsigned
         ({"t259": 34712}, 0, "compression 34712, which is not supported; supported: none, CCITT"),
         ({"t262": 32803}, 0, "photometric interpretation 32803"),
         ({"t279": 0}, 0, "strips or tiles without data"),
