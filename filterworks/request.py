@@ -162,8 +162,8 @@ def _check_size(problem: Problem) -> None:
     largest = max(math.prod(problem.padded_shape), math.prod(problem.spans))
     if largest > max(_LARGEST, 16 * math.prod(problem.shape)):
         raise ArgumentError(
-            f"a window of {problem.spans} samples over data of shape {problem.shape} would take "
-            f"{largest:.3g} samples of padding; use a smaller kernel, `dilation` or `origin`"
+            f"a window of {' × '.join(map(str, problem.spans))} samples would take {largest:.3g} samples of "
+            "padding; use a smaller one (or `dilation`, or `origin`)"
         )
 
 

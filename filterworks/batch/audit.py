@@ -165,7 +165,7 @@ class _Judge:
         except (OSError, StoreError) as error:
             return "missing", f"cannot be read: {_told(error, shown)}"
         if record.error:
-            return "changed", f"is from before its input changed; since then it failed: {record.error}"
+            return "changed", f"is what an earlier attempt made; the last one failed: {record.error}"
         return "intact", ""
 
     def _made_again(self, record: Record, tag: str) -> tuple[str, str]:

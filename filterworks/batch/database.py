@@ -13,6 +13,7 @@ from filterworks.errors import JobError, LedgerError, NoSpaceError
 
 NAME = ".filterworks.sqlite"
 _VERSION = 2
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 def to_sql(path: str) -> str | bytes:
@@ -85,8 +86,10 @@ class Database:
         return f"{self.path}: was written by another version of filterworks; use that, or another OUT"
 
     def _broken(self, error: sqlite3.Error) -> LedgerError:
-        is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-        return (NoSpaceError if is_full else LedgerError)(f"{self.path}: the ledger cannot be used: {error}")
+        code = getattr(error, "sqlite_errorcode", None)
+        advice = "; move it away, and what it knew is made again with --overwrite" if code in _DAMAGED else ""
+        kind = NoSpaceError if code == sqlite3.SQLITE_FULL else LedgerError
+        return kind(f"{self.path}: the ledger cannot be used: {error}{advice}")
 
     @property
     def exists(self) -> bool:

@@ -117,7 +117,7 @@ class Job(AnyJob):
         except ArgumentError as error:
             return str(error)
         except (MemoryError, RecursionError):
-            return "its kernel does not fit into memory"
+            return f"{table.get('name')}: its window does not fit into memory"
         return None
 
     def task(self, *, is_drawn: bool, **common: Any) -> Task:

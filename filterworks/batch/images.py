@@ -218,8 +218,7 @@ class _Work:
             how: Any = {"cut": cut, "threads": threads, "start": start, "overwritten": room is not None}
             self._clipped = before + render(page, sheet, rendering, **how, check=check, after=after)
             reached(page.shape[0])
-            if self._has_overviews():
-                add_overviews(page, cast("TiffSheet", sheet), threads, self._begun)
+            add_overviews(page, cast("TiffSheet", sheet), self._overviews(), threads, self._begun)
         self._pages += 1
         self._samples += math.prod(page.shape)
 
@@ -231,10 +230,11 @@ class _Work:
         is_needed = self._task.verify or self._rendering.wraps or not page.pixels.flags.writeable
         return None if is_needed else page.pixels
 
-    def _has_overviews(self) -> bool:
-        own = self._reader.info.metadata.own
-        is_wanted = self._task.overviews or getattr(own, "has_overviews", False)
-        return is_wanted and self._task.output.lower().endswith(_TIFF)
+    def _overviews(self) -> int | None:
+        """Return how many overviews there are to be at least, or None for none at all."""
+        own: int = getattr(self._reader.info.metadata.own, "overviews", 0)
+        is_wanted = self._task.overviews or own
+        return own if is_wanted and self._task.output.lower().endswith(_TIFF) else None
 
     def _begun(self, sheet: Sheet, rows: int) -> tuple[int, Callable[[int], None]]:
         """Return the first row of a new sheet that is not in the file yet, and whom to tell of rows."""

@@ -15,7 +15,7 @@ from filterworks.files import Page, Raster, Sheet
 from filterworks.files.tiff import reopened
 from filterworks.files.tiff_writer import TiffSheet
 
-# The smallest copy has at most so many rows and columns.
+# The smallest copy has at most so many rows and columns, where the input has no smaller one.
 _SMALLEST = 512
 _RESIZED = ("uint8", "uint16", "int16", "float32", "float64")
 
@@ -42,6 +42,7 @@ def halved(pixels: Array) -> Array:
 def overviews(
     page: Raster,
     sheet: TiffSheet,
+    least: int | None,
     threads: int,
     begun: Callable[[Sheet, int], tuple[int, Callable[[int], None]]],
 ) -> None:
@@ -51,11 +52,13 @@ def overviews(
     ----------
     page
         What was written to the sheet: its shape, dtype and alpha.
+    least
+        How many there are to be at least, if the page has so many halves; None: no overviews.
     begun
         Hears of each overview before it is made.
     """
     last = sheet
-    for shape in _shapes(page.shape):
+    for shape in [] if least is None else _shapes(page.shape, least):
         with reopened(last) as source:
             small = sheet.overview(Page(np.broadcast_to(page.dtype.type(0), shape), page.alpha))
             start, after = begun(small, shape[0])
@@ -63,9 +66,10 @@ def overviews(
         last = small
 
 
-def _shapes(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    while max(shape[:2]) > _SMALLEST:
-        shape = (-(-shape[0] // 2), -(-shape[1] // 2), *shape[2:])
+def _shapes(shape: tuple[int, ...], least: int) -> Iterator[tuple[int, ...]]:
+    made = 0
+    while max(shape[:2]) > (_SMALLEST if made >= least else 1):
+        shape, made = (-(-shape[0] // 2), -(-shape[1] // 2), *shape[2:]), made + 1
         yield shape
 
 

@@ -187,7 +187,10 @@ class _Work:
             why = f"no column tells it{f' as {given}' if given else ''}"
             if several:
                 why = f"several columns may be it ({several})"
-            raise FileError(f"{self.task.input}: {self.chain} needs the time, and {why}; name it with --time")
+            raise FileError(
+                f"{self.task.input}: {self.chain} needs the time, and {why}; name it with --time "
+                "(and how it is written, as in %d.%m.%Y, with --time-format)"
+            )
 
     def _look_ahead(self) -> None:
         """Read the times and groups alone: streams must know the sampling, and where a group ends."""

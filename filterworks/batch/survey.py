@@ -25,6 +25,7 @@ from filterworks.files.tables import (
 )
 from filterworks.timeseries import OrderError, Recogniser, Sampling
 
+_SIGNS = {",": "commas", "\t": "tabs", ";": "semicolons", " ": "spaces", "|": "bars"}
 # A number with a comma before its decimals.
 _WITH_COMMA = re.compile(r"[-+]?\d+,\d+")
 
@@ -76,7 +77,7 @@ def assign(table: Table, reading: SeriesInput) -> Roles:
         bare = all(column.kind == "empty" for column in columns) and reading.columns is None
         values = [] if bare else select(columns, reading.columns, apart)
     except ArgumentError as error:
-        remark = "".join(f"; {one}" for one in _commas(table, columns, reading))
+        remark = "".join(f"; {one}" for one in (*_commas(table, columns, reading), *_cells(table, columns)))
         raise FileError(f"{table.shown}: {error}{remark}") from None
     for name in [*reading.by, *([time[0]] if time else ())]:
         if name in values:
@@ -99,6 +100,15 @@ def _commas(table: Table, columns: Sequence[Column], reading: SeriesInput) -> li
     texts = {column.name: table.sample(column.name) for column in columns if column.kind == "text"}
     found = [name for name, cells in texts.items() if cells and all(map(_WITH_COMMA.fullmatch, cells))]
     return [f"taken for text: {', '.join(found)}; --decimal , reads numbers with a comma"] if found else []
+
+
+def _cells(table: Table, columns: Sequence[Column]) -> list[str]:
+    """Return what to say of a text without any numbers: perhaps it is cut into cells at the wrong places."""
+    if not isinstance(table, TextTable) or any(column.is_numeric for column in columns):
+        return []
+    sign = table.dialect.delimiter.decode()
+    between = _SIGNS.get(sign, repr(sign))
+    return [f"{between} are taken to stand between its cells; --delimiter space (or another) if they do not"]
 
 
 def _time(

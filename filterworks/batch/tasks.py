@@ -6,6 +6,7 @@ returns plain values only.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -36,6 +37,8 @@ class LeftError(Exception):
 # A share of small tasks goes back after so many seconds: interruptions are heard, deaths cost little.
 _PATIENCE = 0.5
 _OPENCV_NO_MEMORY = -4
+# What a disk or a quota without room says.
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,8 @@ def _reason(task: Task, partial: str, error: Exception) -> tuple[str, str | None
     if isinstance(error, FilterworksError):
         return str(error).replace(partial, f"{task.input}: {task.output}"), None
     if isinstance(error, OSError):
-        return f"{task.input}: {error.strerror or error}", None
+        what = "" if error.errno not in _FULL else f"{task.output} cannot be written: "
+        return f"{task.input}: {what}{error.strerror or error}", None
     reason = f"{task.input}: internal error, please report it: {type(error).__name__}: {error}"
     return " ".join(reason.split()), "".join(traceback.format_exception(error))
 

@@ -78,7 +78,19 @@ def _ledger(place: Place, out: str) -> Iterator[Ledger]:
     with place.reading() as ledger:
         if not ledger.exists:
             raise JobError([f"{out}: holds no ledger: filterworks has not written results here"])
+        if not _is_known(out, ledger):
+            raise JobError([f"{out}: does not exist, and no result of that name is recorded beside it"])
         yield ledger
+
+
+def _is_known(out: str, ledger: Ledger) -> bool:
+    """Return whether OUT is there, or was to be: a typo must not be answered with what is beside it."""
+    from filterworks.files.urls import is_url
+
+    if is_url(out) or os.path.lexists(out):
+        return True
+    name = Path(out).name
+    return ledger.find(name) is not None or any(run.target == name for run in ledger.living())
 
 
 def _run(run: Living, ledger: Ledger) -> dict[str, Any]:

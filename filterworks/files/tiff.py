@@ -47,13 +47,13 @@ class Tiff:
         Byte order, and whether offsets have 64 bits.
     pages
         Style and tags of every page.
-    has_overviews
-        Whether there were smaller copies of pages; they are not among the pages.
+    overviews
+        How many smaller copies a page had at most; they are not among the pages.
     """
 
     form: Form
     pages: tuple[StoredPage, ...]
-    has_overviews: bool = False
+    overviews: int = 0
 
 
 def holds(layout: Layout) -> bool:
@@ -70,11 +70,12 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
     shared: dict[Any, Any] = {}
     first: tuple[Directory, dict[int, Entry]] | None = None
     size = 0
-    has_overviews = False
+    overviews = behind = 0
     for offset, tags in _chain(source, form, position):
-        has_overviews |= SUB_IFDS in tags
-        if offsets and SUBFILE in tags and tags[SUBFILE].values()[0] == 1:
-            has_overviews = True
+        is_smaller = bool(offsets) and SUBFILE in tags and tags[SUBFILE].values()[0] == 1
+        behind = behind + 1 if is_smaller else 0
+        overviews = max(overviews, behind, len(tags[SUB_IFDS].values()) if SUB_IFDS in tags else 0)
+        if is_smaller:
             continue
         directory = parse(tags, form.order, source)
         first = first or (directory, tags)
@@ -89,7 +90,7 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
         raise UnnamedFileError("is corrupt: it holds no page")
     directory, tags = first
     _refuse_hidden_pages(tags, len(offsets), directory, source)
-    metadata = _metadata(tags, directory, Tiff(form, tuple(stored), has_overviews))
+    metadata = _metadata(tags, directory, Tiff(form, tuple(stored), overviews))
     alpha = stored[0].style.alpha
     info = ImageInfo("tiff", len(offsets), directory.shape, directory.dtype, alpha, metadata)
 

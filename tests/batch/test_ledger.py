@@ -167,6 +167,17 @@ def test_what_was_recorded_without_how_it_is_made_is_intact_and_unproved(photos,
     assert command("audit", out, "--sample", "100%", "--json").json["recomputed"] == IMAGES
 
 
+def test_a_name_that_nobody_wrote_is_not_answered_with_what_lies_beside_it(photos, tmp_path, command):
+    command("images", photos / "face.jpg", "-o", tmp_path / "made.jpg", "-f", "sobel")
+    for verb in ("status", "audit"):
+        refused = command(verb, tmp_path / "maed.jpg")
+        assert (refused.code, "no result of that name" in refused.err) == (2, True)
+        assert command(verb, tmp_path / "made.jpg").code == 0
+    (tmp_path / "made.jpg").unlink()
+    lost = command("audit", tmp_path / "made.jpg")
+    assert (lost.code, "missing" in lost.out) == (1, True)
+
+
 def test_status_from_another_terminal_is_live(tmp_path, process, command):
     base = tmp_path / "in"
     base.mkdir()

@@ -81,6 +81,25 @@ def test_overviews_of_the_input_are_made_anew(command, tmp_path):
         np.testing.assert_array_equal(tiff.pages[1].asarray(), halved(tiff.pages[0].asarray()))
 
 
+def test_a_small_image_keeps_as_many_overviews_as_it_had(command, tmp_path):
+    pixels = RNG.integers(0, 255, (2, 39, 20)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        for page in pixels:
+            writer.write(page, subifds=9, metadata=None)
+            for _ in range(9):
+                writer.write(page[::2, ::2], subfiletype=1, metadata=None)
+    with run(command, tmp_path) as tiff:
+        for page in tiff.pages:
+            shapes = [level.shape for level in page.pages]
+            assert shapes == [(20, 10), (10, 5), (5, 3), (3, 2), (2, 1), (1, 1)]  # no more can be made
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        for _ in range(2):
+            writer.write(pixels[0], metadata=None)
+            writer.write(pixels[0, ::2, ::2], subfiletype=1, metadata=None)
+    with run(command, tmp_path, "--force") as tiff:
+        assert [[level.shape for level in page.pages] for page in tiff.pages] == [[(20, 10)]] * 2
+
+
 def test_other_formats_have_none(command, tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", np.zeros((50, 50), np.uint8))
     result = command("images", tmp_path / "in.tif", "-o", tmp_path / "out.png", "-f", "sobel", "--overviews")

@@ -441,7 +441,7 @@ def test_what_is_no_ledger_of_ours_is_refused_in_one_line(photos, tmp_path, comm
     (out / ".filterworks.sqlite").write_bytes(b"no database at all" * 100)
     result = command("images", photos, "-o", out, "-f", "sobel")
     assert result.code == 2
-    assert "ledger cannot be used" in result.err
+    assert "ledger cannot be used: file is not a database; move it away" in result.err
     (out / ".filterworks.sqlite").unlink()
     for change, reason in (
         ("CREATE TABLE theirs (id)", "is not a ledger of filterworks"),

@@ -210,6 +210,7 @@ def test_bad_tables_are_named_and_the_rest_goes_on(station, tmp_path, command):
         "latin.csv": (b"a,x\n\xe9,1\n", "line 2, column 'a': byte 0xe9 is not UTF-8"),
         "infinite.csv": (b"a,x\nq,1\nq,-inf\n", "line 3, column 'x': the value is infinite; --allow-infinite"),
         "words.csv": (b"a,b\nq,r\n", "no column here holds numbers"),
+        "spaces.csv": (b"a b\n1 2\n3 4\n", "commas are taken to stand between its cells; --delimiter space"),
         "unsorted.csv": (b"time,x\n2024-01-02,1\n2024-01-01,2\n", "line 3, column 'time': 2024-01-01 is not after 2024-01-02 on line 2; --sort"),
         "again.csv": (b"time,x\n2024-01-02,1\n2024-01-02,2\n", "line 3, column 'time': 2024-01-02 is not after 2024-01-02 on line 2; --by"),
         "formats.csv": (b"time,x\n2024-01-02,1\n03/01/2024,2\n", "line 3, column 'time': '03/01/2024' does not have the format %Y-%m-%d"),
