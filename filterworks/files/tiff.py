@@ -74,7 +74,7 @@ def read(source: Source) -> tuple[ImageInfo, Any]:
     for offset, tags in _chain(source, form, position):
         is_smaller = bool(offsets) and SUBFILE in tags and tags[SUBFILE].values()[0] == 1
         behind = behind + 1 if is_smaller else 0
-        overviews = max(overviews, behind, len(tags[SUB_IFDS].values()) if SUB_IFDS in tags else 0)
+        overviews = max(overviews, behind, tags[SUB_IFDS].count if SUB_IFDS in tags else 0)
         if is_smaller:
             continue
         directory = parse(tags, form.order, source)
