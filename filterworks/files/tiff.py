@@ -23,7 +23,15 @@ from filterworks.files.page import Alpha, Described, ImageInfo, Layout, Metadata
 from filterworks.files.source import Source, UnnamedFileError
 from filterworks.files.tiff_layout import PALETTE, RGB, SEPARATED, YCBCR, Directory, Style, parse
 from filterworks.files.tiff_pixels import decode
-from filterworks.files.tiff_writer import SUB_IFDS, SUBFILE, Form, StoredPage, TiffSheet, TiffWriter
+from filterworks.files.tiff_writer import (
+    DESCRIPTION,
+    SUB_IFDS,
+    SUBFILE,
+    Form,
+    StoredPage,
+    TiffSheet,
+    TiffWriter,
+)
 
 HOLDS = "any number of pages of integers of 8 to 64 bits or float16, float32 and float64, any channels"
 MANY_PAGES = True
@@ -177,7 +185,7 @@ def _style_to_write(directory: Directory) -> Style:
 
 def _refuse_hidden_pages(tags: dict[int, Entry], count: int, directory: Directory, source: Source) -> None:
     """ImageJ writes stacks above 4 GB with one directory, and the other pages behind its pixels."""
-    description = tags[270].data if 270 in tags else b""
+    description = tags[DESCRIPTION].data if DESCRIPTION in tags else b""
     found = re.search(rb"^ImageJ=.*?^images=(\d+)", description, re.DOTALL | re.MULTILINE)
     if not found or count > 1 or int(found[1]) < 2:
         return

@@ -43,6 +43,9 @@ HEAD = 16
 _STRIP_BYTES = 256 << 10
 _MAX_STRIP = 8 << 20
 _BLOCK = 32
+DESCRIPTION = 270
+# How tifffile begins to tell what shape all pages make, which no longer holds with overviews among them.
+_SHAPED = b'{"shape": ['
 _SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
 # Those that libjpeg writes; files may say what they like.
 _SUBSAMPLINGS = frozenset(((1, 1), (2, 1), (1, 2), (2, 2), (4, 1)))
@@ -177,6 +180,8 @@ class TiffWriter:
 
     def _directory(self, page: Written, place: int, following: int, hidden: list[int]) -> bytes:
         tags = {tag.tag: tag for tag in page.tags}
+        if page.overviews and DESCRIPTION in tags and tags[DESCRIPTION].data.startswith(_SHAPED):
+            del tags[DESCRIPTION]
         tags.update((tag.tag, tag) for tag in structure(page, self.form.big))
         if hidden:
             tags[SUB_IFDS] = entry(SUB_IFDS, LONG8 if self.form.big else LONG, *hidden)

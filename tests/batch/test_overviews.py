@@ -57,6 +57,18 @@ def test_overviews_of_one_page_follow_it(command, tmp_path, options):
         assert tiff.pages[1].is_tiled == ("tile" in options)
 
 
+@pytest.mark.parametrize("pages", [1, 2])
+def test_what_the_input_says_of_its_shape_does_not_contradict_overviews(command, tmp_path, pages, caplog):
+    pixels = RNG.integers(0, 255, (pages, 90, 70)[pages == 1 :]).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", pixels, tile=(32, 32))
+    with run(command, tmp_path) as tiff:
+        assert tiff.series[0].kind == "shaped"
+    with run(command, tmp_path, "--overviews") as tiff:
+        assert tiff.series[0].levels[0].shape == pixels.shape
+        assert len(tiff.series[0].levels) == 3
+    assert not [record for record in caplog.records if record.name == "tifffile"]
+
+
 def test_overviews_of_many_pages_are_hidden_behind_theirs(command, tmp_path):
     pixels = RNG.integers(0, 255, (3, 90, 70, 3)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="rgb", tile=(32, 32), metadata=None)
