@@ -163,7 +163,7 @@ def _check_size(problem: Problem) -> None:
     if largest > max(_LARGEST, 16 * math.prod(problem.shape)):
         raise ArgumentError(
             f"a window of {' × '.join(map(str, problem.spans))} samples would take {largest:.3g} samples of "
-            "padding; use a smaller one (or `dilation`, or `origin`)"
+            "padding; use a smaller window, `dilation` or `origin`"
         )
 
 

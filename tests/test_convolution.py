@@ -443,7 +443,7 @@ def test_plan_tells_engine_reason_and_estimates():
 
 @pytest.mark.parametrize("dilation", [10**30, 10**9])
 def test_absurd_windows_are_refused(dilation):
-    with pytest.raises(ArgumentError, match="smaller kernel, `dilation` or `origin`"):
+    with pytest.raises(ArgumentError, match="smaller window, `dilation` or `origin`"):
         fw.convolve(np.ones(3), [1.0, 1], dilation=dilation)
 
 
