@@ -26,9 +26,10 @@ from filterworks.problem import Problem, outer_weights
 
 IS_LOCAL = True
 
-# From so many equal weights on, a moving sum is cheaper than multiply-adds. One number for rows and lines,
-# and for both passes at once: which of these it will be depends on the data's size, and the bits must not.
-_MOVING = 40
+# From so many equal weights on there are moving sums. Up to some forty, both passes at once would be faster,
+# but rounded weights add up to something else than 1: by 8e-7 in single precision. One number for rows and
+# lines and for both at once: which of these it will be depends on the data's size, and the bits must not.
+_MOVING = 16
 # More terms than this are added up in double precision: equal samples make rounding systematic.
 _SINGLE_TAPS = 127
 # Taps of the rows and of the line that take as long as converting a number and rounding it.
