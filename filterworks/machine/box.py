@@ -16,6 +16,8 @@ from filterworks.machine.loops import DType, Loop
 
 # Numbers of a line that are summed at a time; what the places of sums are multiples of.
 _CHUNK, _SPARE = 1024, 64
+# Windows of so many numbers are long: more than they are themselves is not held at a time.
+_LONG = 1 << 17
 
 
 def kept_sums(size: int) -> list[int]:
@@ -174,7 +176,7 @@ class _Line:
 
 def _chunk(reach: int) -> int:
     """Return how many numbers of a line are summed at a time: that they stay in the cache, or pay."""
-    return max(_CHUNK, (4 * reach if reach < 1 << 17 else reach) // _SPARE * _SPARE)
+    return max(_CHUNK, (4 * reach if reach < _LONG else reach) // _SPARE * _SPARE)
 
 
 def _parts(size: int) -> list[tuple[int, int]]:
